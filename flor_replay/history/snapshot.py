@@ -1,0 +1,127 @@
+"""The version that a script runs, as a commit under ``refs/flor/``: HEAD, branch, index and status stay as they are.
+
+Run as ``python -m flor_replay.history.snapshot ROOT RESULT``: writes what it took to RESULT as JSON.
+
+The tree is made in a copy of the index: tracked changes, deletions, and untracked files that git does not ignore go in. An
+untracked file over the limit is left out and told by path, size and digest. The same content on the same HEAD is the same
+commit, and a clean tree is HEAD itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+from typing import Any
+
+from flor_replay.errors import FlorError
+from flor_replay.history.gitcmd import IDENTITY, GitCommands
+from flor_replay.project import STORE
+from flor_replay.store.layout import replace_json
+
+LARGE_BYTES = 10 * 1024 * 1024  # FLOR_MAX_FILE_BYTES: an untracked file over this is not taken
+REFS = "refs/flor/versions/"
+EXCLUDE = f"/{STORE}/"
+
+
+def take(root: str) -> dict[str, Any]:
+    """Take the version of the working tree at `root`.
+
+    Returns {"commit", "head", "branch", "clean", "large": [{"path", "bytes", "digest"}], "warning"}.
+    Raises GitError where git refuses.
+    """
+    with GitCommands(root) as git:
+        top = git.text("rev-parse", "--show-toplevel")
+        head = git.try_text("rev-parse", "--verify", "--quiet", "HEAD")
+        branch = git.try_text("symbolic-ref", "--quiet", "--short", "HEAD")
+        _exclude_store(git, root)
+        with tempfile.TemporaryDirectory(prefix="flor-index-") as scratch:
+            index = os.path.join(scratch, "index")
+            real = os.path.join(root, git.text("rev-parse", "--git-path", "index"))
+            if os.path.exists(real):
+                # The time stamp goes along: git looks again at files as new as their index ("racily clean").
+                shutil.copy2(real, index)
+            env = {"GIT_INDEX_FILE": index}
+            large = _add_changes(git, env, top)
+            tree = git.text("write-tree", env=env)
+        clean = head is not None and git.try_text("rev-parse", "--verify", "--quiet", f"{head}^{{tree}}") == tree
+        commit = head if clean and head else _commit(git, tree, head)
+        git.run("update-ref", REFS + commit, commit)
+    warning = None
+    if large:
+        listed = ", ".join(f"{item['path']} ({item['bytes'] / 2**20:.0f} MB)" for item in large[:3])
+        more = f" and {len(large) - 3} more" if len(large) > 3 else ""
+        warning = f"left out of the version as too large: {listed}{more}. Add them to .gitignore or to git"
+    return {"commit": commit, "head": head, "branch": branch, "clean": clean, "large": large, "warning": warning}
+
+
+def _commit(git: GitCommands, tree: str, head: str | None) -> str:
+    """A commit that depends on nothing but its content: no clock, no user, no signature."""
+    date = git.text("show", "-s", "--format=%cI", head) if head else "1970-01-01T00:00:00Z"
+    env = {**IDENTITY, "GIT_AUTHOR_DATE": date, "GIT_COMMITTER_DATE": date}
+    parents = ["-p", head] if head else []
+    return git.text("commit-tree", tree, *parents, "-m", "flor: a version as it ran", env=env)
+
+
+def _add_changes(git: GitCommands, env: dict[str, str], top: str) -> list[dict[str, Any]]:
+    """Bring the index copy up to the working tree; returns the untracked files left out."""
+    limit = int(os.environ.get("FLOR_MAX_FILE_BYTES", LARGE_BYTES))
+    from_top = {**env, "GIT_PREFIX": ""}
+    changed = git.paths("-C", top, "ls-files", "-z", "--modified", "--deleted", env=from_top)
+    wanted = list(dict.fromkeys(changed))
+    large = []
+    for path in git.paths("-C", top, "ls-files", "-z", "--others", "--exclude-standard", env=from_top):
+        if path.endswith("/") or path.startswith(f"{STORE}/") or f"/{STORE}/" in path:
+            continue  # a repository of its own inside this one, or a store
+        full = os.path.join(top, path)
+        with contextlib.suppress(OSError):
+            status = os.lstat(full)
+            if status.st_size > limit:
+                large.append({"path": path, "bytes": status.st_size, "digest": _digest(full)})
+            else:
+                wanted.append(path)
+    if wanted:
+        data = b"".join(os.fsencode(path) + b"\0" for path in wanted)
+        git.run("-C", top, "update-index", "--add", "--remove", "-z", "--stdin", env=env, data=data)
+    return large
+
+
+def _digest(path: str) -> str:
+    import xxhash
+
+    digest = xxhash.xxh3_128()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return "xxh3-128:" + digest.hexdigest()
+
+
+def _exclude_store(git: GitCommands, root: str) -> None:
+    """List the store in ``.git/info/exclude``; the user's .gitignore is left alone."""
+    path = os.path.join(root, git.text("rev-parse", "--git-path", "info/exclude"))
+    with contextlib.suppress(OSError):
+        text = ""
+        if os.path.exists(path):
+            with open(path, encoding="utf-8", errors="surrogateescape") as file:
+                text = file.read()
+        if not any(line.strip() in (EXCLUDE, EXCLUDE.strip("/"), EXCLUDE[1:]) for line in text.splitlines()):
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "a", encoding="utf-8", errors="surrogateescape") as file:
+                file.write(("" if not text or text.endswith("\n") else "\n") + EXCLUDE + "\n")
+
+
+def main(root: str, result: str) -> int:
+    try:
+        taken = take(root)
+    except FlorError as error:
+        taken = {"error": f"{error}: this run is logged but cannot be replayed"}
+    except Exception as error:  # whatever it is, the run must learn of it
+        taken = {"error": f"the version could not be taken ({type(error).__name__}: {error})"}
+    replace_json(result, taken)
+    return 1 if "error" in taken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], sys.argv[2]))

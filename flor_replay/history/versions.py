@@ -1,0 +1,114 @@
+"""Recorded versions and their files, read from git; patched versions written to it; trees laid out in scratch."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+
+from flor_replay.errors import GitError
+from flor_replay.history.gitcmd import IDENTITY, GitCommands
+
+PATCHED = "refs/flor/patched/"
+# Files of a laid-out tree are dated before any run, so that a file dated after a run's start is known not to be its version's.
+LAID_OUT = 946_684_800  # 2000-01-01
+
+
+class History:
+    """The project's versions. Use with ``with``."""
+
+    def __init__(self, root: str) -> None:
+        self._git = GitCommands(root)
+        self.top = self._git.text("rev-parse", "--show-toplevel")
+        self._files: dict[tuple[str, str], bytes | None] = {}
+
+    def __enter__(self) -> History:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._git.__exit__()
+
+    def has(self, commit: str) -> bool:
+        """Whether the version's commit is (still) in the repository."""
+        return self._git.try_text("rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}") is not None
+
+    def read(self, commit: str, path: str) -> bytes | None:
+        """A file's bytes in a version; None where it has no such file."""
+        key = (commit, path)
+        if key not in self._files:
+            try:
+                self._files[key] = self._git.run("cat-file", "blob", f"{commit}:{path}")
+            except GitError:
+                self._files[key] = None
+        return self._files[key]
+
+    def files(self, commit: str) -> dict[str, str]:
+        """All files of a version: path -> mode."""
+        found = {}
+        for entry in self._git.paths("ls-tree", "-r", "-z", "--full-tree", commit):
+            meta, _, path = entry.partition("\t")
+            found[path] = meta.split(" ", 1)[0]
+        return found
+
+    def python_sources(self, commit: str) -> dict[str, bytes]:
+        """The Python files of a version, those that are not giants."""
+        sources = {}
+        for path, mode in self.files(commit).items():
+            if path.endswith(".py") and mode.startswith("100"):
+                data = self.read(commit, path)
+                if data is not None and len(data) < 1_000_000:
+                    sources[path] = data
+        return sources
+
+    def renamed_from(self, newer: str, older: str, path: str) -> str | None:
+        """What `path` of the newer version is called in the older one, when git sees a rename."""
+        output = self._git.paths("diff", "--name-status", "-z", "--find-renames=40%", "--diff-filter=R", older, newer)
+        for place in range(0, len(output) - 2, 3):
+            if output[place].startswith("R") and output[place + 2] == path:
+                return output[place + 1]
+        return None
+
+    def patched(self, commit: str, files: Mapping[str, bytes], message: str) -> str:
+        """A commit, child of `commit`, in which `files` have these bytes. The same patch is the same commit."""
+        import tempfile
+
+        with tempfile.TemporaryDirectory(prefix="flor-index-") as scratch:
+            env = {"GIT_INDEX_FILE": os.path.join(scratch, "index")}
+            self._git.run("read-tree", commit, env=env)
+            modes = self.files(commit)
+            for path, data in files.items():
+                blob = self._git.run("hash-object", "-w", "--stdin", data=data).decode().strip()
+                entry = f"{modes.get(path, '100644')} {blob}\t{path}\0"
+                self._git.run("update-index", "--add", "-z", "--index-info", env=env, data=os.fsencode(entry))
+            tree = self._git.text("write-tree", env=env)
+        date = self._git.text("show", "-s", "--format=%cI", commit)
+        identity = {**IDENTITY, "GIT_AUTHOR_DATE": date, "GIT_COMMITTER_DATE": date}
+        made = self._git.text("commit-tree", tree, "-p", commit, "-m", message, env=identity)
+        self._git.run("update-ref", PATCHED + made, made)
+        return made
+
+    def lay_out(self, commit: str, folder: str) -> None:
+        """Write the version's tree into `folder`, made anew; filters (line ends, LFS) apply as in a checkout."""
+        shutil.rmtree(folder, ignore_errors=True)
+        os.makedirs(folder)
+        index = folder.rstrip(os.sep) + ".index"
+        env = {"GIT_INDEX_FILE": index}
+        try:
+            self._git.run("read-tree", commit, env=env)
+            self._git.run("checkout-index", "--all", "--quiet", f"--prefix={folder}{os.sep}", env=env)
+        finally:
+            if os.path.exists(index):
+                os.unlink(index)
+        for base, _, names in os.walk(folder):
+            for name in names:
+                os.utime(os.path.join(base, name), (LAID_OUT, LAID_OUT), follow_symlinks=False)
+
+    def visible_files(self) -> list[str]:
+        """Files of the working tree that git tracks or would track: a version without them must not see them."""
+        return self._git.paths("-C", self.top, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+
+    def ignored(self) -> list[str]:
+        """Ignored files and folders of the working tree (a folder that is ignored as a whole ends in "/")."""
+        return self._git.paths(
+            "-C", self.top, "ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory"
+        )

@@ -1,0 +1,148 @@
+"""What ``import flor`` offers to scripts: a face on `flor_replay.record.session` and `flor_replay.store`.
+
+Kept light: nothing heavier than the standard library's basics is imported until it is used.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+
+from flor_replay.record import session as _session
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from typing import Any, TypeVar
+
+    import pandas as pd
+
+    T = TypeVar("T")
+
+
+def log(name: str, value: T) -> T:
+    """Record `value` under `name` at the present place in the named loops, and return it unchanged.
+
+    Numbers, text, booleans, None, nested lists and dicts, numpy and torch scalars and arrays keep their types; anything
+    else is kept as its ``repr`` with one warning. The value is taken as it is now. Never raises because of the value.
+    """
+    session = _session._current or _session.current()
+    if session is not None:
+        session.log(name, value)
+    return value
+
+
+def arg(name: str, default: T) -> T:
+    """The argument `name`: from ``--kwargs name=value`` on the script's command line, else from the variable
+    ``FLOR_ARGS``, else `default`. It is cast to the default's type, recorded, and given back on replay.
+
+    Raises `flor_replay.errors.UsageError` naming argument, value and type when the cast fails.
+    """
+    session = _session.current()
+    if session is not None:
+        return session.arg(name, default)  # type: ignore[return-value]
+    from flor_replay.record import args
+
+    given = args.given()
+    return args.cast(name, given[name], default) if name in given else default
+
+
+def loop(name: str, iterable: Iterable[T]) -> Iterable[T]:
+    """Iterate over `iterable` as the loop called `name`: what is logged inside carries its index.
+
+    The outermost one is the run's main loop: its state is checkpointed at iteration boundaries. Items are drawn one by
+    one, never ahead; ``break``, ``return`` and exceptions close the loop.
+    """
+    session = _session.current()
+    if session is None:
+        return iterable
+    return session.loop(name, iterable)  # type: ignore[return-value]
+
+
+@contextmanager
+def iteration(name: str, index: int | None = None, value: object = None) -> Iterator[None]:
+    """One iteration of the loop called `name`, for callbacks that own no loop.
+
+    `index` counts up from 0 within the surrounding iteration when left out; `value` is kept when it differs from it.
+    """
+    session = _session.current()
+    if session is None:
+        yield
+        return
+    with session.iteration(name, index, value):
+        yield
+
+
+@contextmanager
+def checkpointing(**objects: object) -> Iterator[None]:
+    """Name objects that belong in every checkpoint of the loops inside the ``with`` block.
+
+    Everything else that the run could read is captured too; naming objects makes sure of these.
+    """
+    session = _session.current()
+    if session is None:
+        yield
+        return
+    before = session.explicit
+    session.explicit = {**before, **objects}
+    try:
+        yield
+    finally:
+        session.explicit = before
+
+
+def commit() -> None:
+    """End the current run and make its records visible together; the next record begins a run with a new tstamp.
+
+    For long-running processes. It happens by itself when the process ends.
+    """
+    session = _session.running()
+    if session is not None:
+        session.end("finished")
+        _session.renew()
+
+
+def dataframe(
+    *names: str,
+    root: str | None = None,
+    last: int | None = None,
+    runs: Sequence[str] | None = None,
+    filename: str | None = None,
+    source: str | None = None,
+    diverged: bool = False,
+    fidelity: bool = False,
+) -> pd.DataFrame:
+    """One row for each loop path at the deepest level that the `names` share, with a column for each name.
+
+    Columns: projid, tstamp, filename, for each loop its 0-based index under the loop's name (and ``<loop>_value`` where
+    it runs over scalars other than the index), then the names. Values of outer levels repeat on inner rows. Names are
+    columns also where nothing was logged under them. Without names: one row for each run with its arguments.
+
+    `root`: another project's folder. `last`: only the newest runs, this many. `runs`: only these run ids. `filename`:
+    only runs of this script. `source`: "recorded" or "backfilled" only. `diverged`: also values of replays that did not
+    reproduce the recorded ones. `fidelity`: adds the columns ``<name>_fidelity``.
+
+    Raises `flor_replay.errors.StoreError` where there is no store.
+    """
+    from flor_replay.store import frames
+
+    session = _session.running()
+    if session is not None:
+        session.flush()
+    return frames.build(
+        names, root, last=last, runs=runs, filename=filename, source=source, diverged=diverged, fidelity=fidelity
+    )
+
+
+def query(sql: str, *, root: str | None = None) -> pd.DataFrame:
+    """The result of a DuckDB query over the views ``runs``, ``logs``, ``loops``, ``checkpoints`` and ``replays``.
+
+    Raises `flor_replay.errors.QueryError` with DuckDB's own words when the query is wrong.
+    """
+    from flor_replay.store import views
+
+    session = _session.running()
+    if session is not None:
+        session.flush()
+    return views.run_query(sql, root)
+
+

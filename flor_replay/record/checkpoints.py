@@ -1,0 +1,191 @@
+"""The recorder's part in loops: durations and values to the journal, state to checkpoints.
+
+A main loop's iteration that is due gets its restore points in pairs: the exit of the loops nested in it, and the start of
+the next iteration. What the two share is stored once. A last checkpoint stands at the loop's end.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import weakref
+from pathlib import Path
+from time import perf_counter
+
+from flor_replay.record import frames
+from flor_replay.record.loops import Level, LoopIterator
+from flor_replay.store import layout
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from flor_checkpoint import AdaptivePolicy, Capturer
+
+    from flor_replay.record.session import Session
+
+MAX_MAIN_LOOPS = 64  # a script that enters main loops without end (a server) keeps its first ones replayable
+
+
+class Recorder:
+    """Told by the loops of one run; takes its checkpoints."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._main: _MainLoop | None = None
+        self._entered = 0
+        self._enabled = os.environ.get("FLOR_CHECKPOINTS", "on").lower() not in ("off", "0", "no")
+        # State is read from the frames of the thread that trains; a second thread's loops are logged only.
+        self._thread = threading.get_ident()
+
+    def abandoned(self) -> bool:
+        return os.getpid() != self._session.pid
+
+    def skips(self, loop: LoopIterator) -> bool:
+        return False
+
+    def loop_begins(self, loop: LoopIterator) -> None:
+        if loop.depth == 0:
+            self._session.note_loop_begin(loop)
+            ordinal = self._entered
+            self._entered += 1
+            if self._enabled and ordinal < MAX_MAIN_LOOPS and threading.get_ident() == self._thread:
+                self._main = _MainLoop(self._session, loop, ordinal)
+
+    def before_fetch(self, loop: LoopIterator) -> None:
+        if self._main is not None and self._main.level is loop.level:
+            self._main.before_fetch()
+
+    def iteration_begins(self, level: Level, value: object) -> None:
+        self._session.note_value(level, value)
+
+    def iteration_ends(self, level: Level, seconds: float) -> None:
+        if not level.prefix:
+            self._session.note_duration(level, seconds)
+            if self._main is not None and self._main.level is level:
+                self._main.iteration_ends(seconds)
+
+    def loop_ends(self, loop: LoopIterator, end: str) -> None:
+        if loop.depth < 2 or end == "closed":
+            self._session.note_loop_end(loop, end)
+        main = self._main
+        if main is None or threading.get_ident() != self._thread:
+            return
+        if main.level is loop.level:
+            self._main = None
+            main.ends(end)
+        elif loop.depth == 1 and end == "exhausted" and loop.occurrence == 0:
+            main.nested_ends(loop)
+
+    def close(self) -> None:
+        if self._main is not None:
+            self._main.close()
+            self._main = None
+
+
+class _MainLoop:
+    """Checkpoints of one main loop. Any failure in here switches checkpoints off and leaves training alone."""
+
+    def __init__(self, session: Session, loop: LoopIterator, ordinal: int) -> None:
+        assert loop.level is not None
+        self.level = loop.level
+        self._name = loop.name
+        self._loop = weakref.ref(loop)  # weak: its end is how ``break`` is seen
+        self._session = session
+        self._ordinal = ordinal
+        self._capturer: Capturer | None = None
+        self._policy: AdaptivePolicy | None = None
+        self._wanted = False  # the running iteration is due: its exits and the next start are captured
+        self._asked = -1  # the iteration for which the policy was asked
+        self._stall = 0.0
+        self._between: list[str] = []
+
+    def before_fetch(self) -> None:
+        if self._policy is None:
+            self._guarded(self._enter)
+            return
+        if self._wanted or (self._asked != self.level.index and self._due()):
+            self._capture({"at": "start", "index": self.level.index + 1})
+        self._finish_group()
+
+    def iteration_ends(self, seconds: float) -> None:
+        if self._policy is not None:
+            self._policy.iteration(seconds)
+
+    def nested_ends(self, nested: LoopIterator) -> None:
+        if self._policy is None:
+            return
+        if self._asked != self.level.index:
+            self._wanted = self._due()
+        if self._wanted:
+            began = perf_counter()
+            self._capture({"at": "exit", "index": self.level.index, "nested": nested.name})
+            loop = self._loop()
+            if loop is not None:
+                loop.paused += perf_counter() - began
+
+    def ends(self, end: str) -> None:
+        if self._policy is not None and end == "exhausted" and self.level.index >= 0:
+            self._capture({"at": "end", "index": self.level.index + 1})
+        self._finish_group()
+        self.close()
+
+    def close(self) -> None:
+        if self._capturer is not None:
+            self._guarded(self._capturer.close)
+            self._capturer = None
+        self._policy = None
+
+    def _due(self) -> bool:
+        self._asked = self.level.index
+        return self._policy is not None and self._policy.due()
+
+    def _enter(self) -> None:
+        from flor_checkpoint import AdaptivePolicy, Capturer
+
+        session = self._session
+        os.makedirs(session.folder.checkpoints, exist_ok=True)
+        capturer = Capturer(
+            Path(layout.packs(session.store)),
+            Path(session.folder.checkpoints),
+            project_root=Path(session.root),
+            on_warning=session.warn_once,
+        )
+        spaces, _, self._between = frames.namespaces(session.root, session.explicit)
+        seconds = capturer.baseline(spaces)
+        self._capturer = capturer
+        self._policy = AdaptivePolicy()
+        self._policy.expect(seconds)
+
+    def _capture(self, point: dict[str, Any]) -> None:
+        self._guarded(lambda: self._take(point))
+
+    def _take(self, point: dict[str, Any]) -> None:
+        if self._capturer is None:
+            return
+        began = perf_counter()
+        spaces, _, between = frames.namespaces(self._session.root, self._session.explicit)
+        where = {"loop": self._name, "occurrence": self.level.occurrence, "ordinal": self._ordinal, **point}
+        if between:
+            where["not_captured"] = [f"local state of {name}" for name in between]
+        self._capturer.capture(spaces, where)
+        self._stall += perf_counter() - began
+
+    def _finish_group(self) -> None:
+        if self._policy is not None and self._stall:
+            self._policy.captured(self._stall)
+        self._stall = 0.0
+        self._wanted = False
+
+    def _guarded(self, action: Any) -> None:
+        try:
+            action()
+        except Exception as error:
+            self._policy = None
+            self._session.warn_once(
+                f"no more checkpoints of loop {self._name!r}: {type(error).__name__}: {error}; training goes on"
+            )
+            if os.environ.get("FLOR_DEBUG"):
+                sys.excepthook(type(error), error, error.__traceback__)
+

@@ -1,0 +1,137 @@
+"""The user's frames and modules, as the namespaces whose state a checkpoint holds.
+
+Names: ``frame:0:<qualname>`` is the outermost function frame of project code, counting inwards; ``module:<name>`` the
+globals of a project module; ``explicit`` what ``flor.checkpointing`` was given.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+
+from flor_replay.project import is_library
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import FrameType
+    from typing import Any
+
+_OWN = ("flor", "flor_replay", "flor_checkpoint", "flor_instrument")
+_kept: dict[tuple[str, str], bool] = {}
+
+
+def _is_own(module: str) -> bool:
+    return module.partition(".")[0] in _OWN
+
+
+def in_project(path: str | None, root: str) -> bool:
+    """Whether the code in file `path` belongs to the project at `root` (installed packages inside it do not)."""
+    if not path:
+        return False
+    key = (path, root)
+    known = _kept.get(key)
+    if known is None:
+        full = os.path.realpath(path)
+        inside = full.startswith(os.path.realpath(root) + os.sep)
+        known = _kept[key] = inside and not is_library(full) and not full.startswith(sys.prefix + os.sep)
+    return known
+
+
+def project_frames(root: str) -> tuple[list[FrameType], list[str]]:
+    """Function and module frames of project code on this thread's stack, outermost first.
+
+    The second part names installed code that stands between them: its local state is not captured.
+    """
+    frames: list[FrameType] = []
+    between: list[str] = []
+    strangers: list[str] = []
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        module = str(frame.f_globals.get("__name__", ""))
+        if not _is_own(module):
+            if in_project(frame.f_globals.get("__file__"), root):
+                if frames:
+                    between += strangers
+                strangers = []
+                frames.append(frame)
+            elif not module.startswith(("importlib", "runpy", "tqdm")) and frames:
+                strangers.append(f"{module}.{frame.f_code.co_name}")
+        frame = frame.f_back
+    frames.reverse()
+    return frames, between
+
+
+def _locals(frame: FrameType) -> dict[str, Any]:
+    return {name: value for name, value in frame.f_locals.items() if name != "__class__" and not name.startswith(".")}
+
+
+def namespaces(
+    root: str, explicit: Mapping[str, object]
+) -> tuple[dict[str, dict[str, object]], dict[str, FrameType], list[str]]:
+    """The namespaces now, the function frames among them by name, and what could not be looked into."""
+    frames, between = project_frames(root)
+    found: dict[str, dict[str, object]] = {}
+    functions: dict[str, FrameType] = {}
+    for frame in frames:
+        if frame.f_locals is frame.f_globals or frame.f_code.co_name == "<module>":
+            continue
+        name = f"frame:{len(functions)}:{frame.f_code.co_qualname}"
+        functions[name] = frame
+        found[name] = _locals(frame)
+    for module_name, module in list(sys.modules.items()):
+        if _is_own(module_name) or module_name == "__mp_main__":
+            continue
+        if in_project(getattr(module, "__file__", None), root):
+            found[f"module:{module_name}"] = _globals(vars(module))
+    if explicit:
+        found["explicit"] = dict(explicit)
+    return found, functions, between
+
+
+def _globals(variables: dict[str, Any]) -> dict[str, object]:
+    module = type(sys)
+    return {
+        name: value
+        for name, value in variables.items()
+        if not (name.startswith("__") and name.endswith("__")) and not isinstance(value, module)
+    }
+
+
+def bind(
+    functions: Mapping[str, FrameType],
+    bindings: Mapping[str, Mapping[str, object]],
+    unbind: Mapping[str, list[str]],
+) -> None:
+    """Write names back where a restore says so: into module globals and into the locals of live frames."""
+    for space in {*bindings, *unbind}:
+        values, gone = bindings.get(space, {}), unbind.get(space, [])
+        if space.startswith("module:"):
+            variables = vars(sys.modules[space[7:]])
+            variables.update(values)
+            for name in gone:
+                variables.pop(name, None)
+        elif space in functions:
+            _write_locals(functions[space], values, gone)
+
+
+if sys.version_info >= (3, 13):
+
+    def _write_locals(frame: FrameType, values: Mapping[str, object], gone: list[str]) -> None:
+        # PEP 667: f_locals writes through; a fast local cannot be unbound there, and an extra name does no harm.
+        known = {*frame.f_code.co_varnames, *frame.f_code.co_cellvars, *frame.f_code.co_freevars}
+        for name, value in values.items():
+            if name in known:
+                frame.f_locals[name] = value
+        del gone
+
+else:
+
+    def _write_locals(frame: FrameType, values: Mapping[str, object], gone: list[str]) -> None:
+        known = {*frame.f_code.co_varnames, *frame.f_code.co_cellvars, *frame.f_code.co_freevars}
+        variables = frame.f_locals
+        variables.update({name: value for name, value in values.items() if name in known})
+        for name in gone:
+            variables.pop(name, None)
+        ctypes.pythonapi.PyFrame_LocalsToFast(ctypes.py_object(frame), ctypes.c_int(1))

@@ -1,0 +1,146 @@
+"""The live log of a run: records are appended to a queue here and to ``log.jsonl`` by a thread, some times a second.
+
+A line is one JSON object. ``e`` says what it is:
+
+- ``r`` a log record: s (order in the run), n name, k kind, a int, f float, x text (see `flor_replay.values`),
+  l loop names, c occurrences, i indices (outermost first), o ordinal among equal (name, loop path), t unix seconds,
+  h 0 recorded, 1 written by an added hindsight statement, 2 by one that replaces a statement
+- ``v`` the value of an iteration where it is a scalar other than its index: l c i, k a f x
+- ``d`` the duration of an iteration of a main loop: l c i, d seconds, b seconds since the run's start when it began
+- ``b`` a loop began: l c, i of the iterations around it, k what it runs over
+- ``e`` a loop ended: l c, i, n iterations, d seconds, k what it ran over, x "exhausted" or "closed" (break, return, exception)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections import deque
+from json.encoder import encode_basestring_ascii as _quote
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from flor_replay.values import Fields
+
+FLUSH_SECONDS = 0.25
+HEARTBEAT_SECONDS = 30.0
+FULL = 50_000  # records waiting; past that the calling thread writes
+
+Path = tuple[tuple[str, int, int], ...]  # (loop name, occurrence, index), outermost first
+
+EMPTY: Fields = ("none", None, None)
+
+
+def _fields(fields: Fields) -> str:
+    kind, number, text = fields
+    line = f',"k":"{kind}"'
+    if number is not None:
+        line += f',"a":{number}' if kind != "float" else f',"f":{number!r}'
+    if text is not None:
+        line += f',"x":{_quote(text)}'
+    return line
+
+
+def _place(names: tuple[str, ...], path: Path) -> str:
+    loops = ",".join(_quote(name) for name in names)
+    occurrences = ",".join([str(level[1]) for level in path])
+    indices = ",".join([str(level[2]) for level in path])
+    return f',"l":[{loops}],"c":[{occurrences}],"i":[{indices}]'
+
+
+class Journal:
+    """Appends to one ``log.jsonl``. `append` may be called from any thread and never blocks on a disk."""
+
+    def __init__(self, path: str, warn: Callable[[str], None]) -> None:
+        self._file = path
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        self._queue: deque[tuple[Any, ...]] = deque()
+        self.append = self._queue.append
+        self._warn = warn
+        self._sequence = 0
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._broken = False
+        self._cached_path: Path | None = None
+        self._cached_place = ""
+        self._thread = threading.Thread(target=self._run, name="flor-journal", daemon=True)
+        self._thread.start()
+
+    def full(self) -> bool:
+        return len(self._queue) > FULL
+
+    def flush(self) -> None:
+        """Everything appended before this call is handed to the operating system on return."""
+        with self._lock:
+            queue = self._queue
+            while queue:
+                lines = [self._line(queue.popleft()) for _ in range(min(len(queue), 10_000))]
+                self._write(("\n".join(lines) + "\n").encode())
+
+    def close(self) -> None:
+        """Write what is left and close the file."""
+        self._stop.set()
+        self.flush()
+        with self._lock:
+            if self._fd >= 0:
+                os.close(self._fd)
+                self._fd = -1
+
+    def abandon(self) -> None:
+        """In a forked child: the file belongs to the parent."""
+        self._queue.clear()
+        self._fd = -1
+        self._broken = True
+
+    def _run(self) -> None:
+        idle = 0.0
+        while not self._stop.wait(FLUSH_SECONDS):
+            if self._queue:
+                self.flush()
+                idle = 0.0
+                continue
+            idle += FLUSH_SECONDS
+            if idle >= HEARTBEAT_SECONDS:  # readers on other machines see that the run is alive
+                idle = 0.0
+                with contextlib.suppress(OSError):
+                    os.utime(self._file)
+
+    def _write(self, data: bytes) -> None:
+        if self._broken or self._fd < 0:
+            return
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(self._fd, view) :]
+        except OSError as error:
+            self._broken = True
+            self._warn(f"logging stopped: the store cannot be written ({error.strerror}); training goes on")
+
+    def _line(self, item: tuple[Any, ...]) -> str:
+        event = item[0]
+        if event == "r":
+            _, name, fields, path, ordinal, moment, flag = item
+            self._sequence += 1
+            line = f'{{"e":"r","s":{self._sequence},"n":{_quote(name)}{_fields(fields)}{self._where(path)},"o":{ordinal},"t":{moment!r}'
+            return line + (f',"h":{flag}}}' if flag else "}")
+        if event == "v":
+            return f'{{"e":"v"{_fields(item[2])}{self._where(item[1])}}}'
+        if event == "d":
+            return f'{{"e":"d"{self._where(item[1])},"d":{item[2]!r},"b":{item[3]!r}}}'
+        _, prefix, name, occurrence, iterations, seconds, kind, end = item
+        names = (*[level[0] for level in prefix], name)
+        place = _place(names, (*prefix, (name, occurrence, -1)))
+        line = f'{{"e":"{event}"{place},"k":{_quote(kind)}'
+        if event == "e":
+            line += f',"n":{iterations},"d":{seconds!r},"x":"{end}"'
+        return line + "}"
+
+    def _where(self, path: Path) -> str:
+        if path is not self._cached_path:
+            self._cached_path = path
+            self._cached_place = _place(tuple(level[0] for level in path), path)
+        return self._cached_place

@@ -1,0 +1,282 @@
+"""Named loops: where in them a record is made.
+
+Every thread has its own stack of open levels. A level is opened by a loop's first ``next()`` and closed when the loop is
+exhausted, or when Python drops its iterator: that is when ``break``, ``return`` or an exception leaves the ``for``.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from time import perf_counter
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Any, Protocol
+
+    from flor_replay.record.journal import Path
+
+    class LoopObserver(Protocol):
+        """Who is told what loops do: the recorder takes checkpoints, the replayer puts them back."""
+
+        def loop_begins(self, loop: LoopIterator) -> None: ...
+        def before_fetch(self, loop: LoopIterator) -> None: ...
+        def iteration_begins(self, level: Level, value: object) -> None: ...
+        def iteration_ends(self, level: Level, seconds: float) -> None: ...
+        def loop_ends(self, loop: LoopIterator, end: str) -> None: ...
+        def skips(self, loop: LoopIterator) -> bool: ...
+        def abandoned(self) -> bool: ...
+
+
+class Level:
+    """One open level of a thread's loop stack. It does not keep its iterator alive: its end is how ``break`` is seen."""
+
+    __slots__ = ("began", "counts", "every", "index", "iterator", "name", "occurrence", "occurrences", "path", "prefix")
+
+    def __init__(self, name: str, prefix: Path, occurrence: int) -> None:
+        self.name = name
+        self.prefix = prefix
+        self.occurrence = occurrence
+        self.index = -1
+        self.path: Path = prefix
+        self.counts: dict[str, int] = {}  # log records in this iteration, by name
+        self.every: dict[str, int] = {}  # the same with hindsight records counted in (replays only)
+        self.occurrences: dict[str, int] = {}  # loops begun in this iteration, by name
+        self.began = 0.0
+        self.iterator: weakref.ref[LoopIterator] | None = None
+
+    def drop(self) -> None:
+        """The level was left without being closed."""
+        loop = self.iterator() if self.iterator is not None else None
+        if loop is not None:
+            loop.drop()
+
+    def begin(self, index: int) -> None:
+        self.index = index
+        self.path = (*self.prefix, (self.name, self.occurrence, index))
+        if self.counts:
+            self.counts = {}
+        if self.every:
+            self.every = {}
+        if self.occurrences:
+            self.occurrences = {}
+        self.began = perf_counter()
+
+
+class Stack(threading.local):
+    """The open levels of the calling thread, outermost first; the first is the run itself."""
+
+    def __init__(self) -> None:
+        self.levels: list[Level] = [Level("", (), 0)]
+
+    def top(self) -> Level:
+        return self.levels[-1]
+
+    def open(self, level: Level) -> None:
+        self.levels.append(level)
+
+    def close(self, level: Level) -> list[Level]:
+        """Take `level` and all that is still open inside it off the stack; innermost first."""
+        levels = self.levels
+        for place in range(len(levels) - 1, 0, -1):
+            if levels[place] is level:
+                closed = levels[place:]
+                del levels[place:]
+                return closed[::-1]
+        return []
+
+    def close_inside(self, level: Level) -> list[Level]:
+        """Take what is open inside `level` off the stack (its loops were left without being closed)."""
+        levels = self.levels
+        if levels[-1] is level:
+            return []
+        for place in range(len(levels) - 1, 0, -1):
+            if levels[place] is level:
+                closed = levels[place + 1 :]
+                del levels[place + 1 :]
+                return closed[::-1]
+        return []
+
+
+def kind_of(iterable: object) -> str:
+    """What a loop runs over, for planning: whether iteration i can be reached without running those before it.
+
+    "sequence": by its index. "loader": by drawing i items, which depend on nothing that the loop does.
+    "iterator": anything else.
+    """
+    if isinstance(iterable, (range, list, tuple, str, dict, set, frozenset)):
+        return "sequence"
+    kind = type(iterable)
+    root = kind.__module__.partition(".")[0]
+    if root in ("numpy", "torch", "pandas") and kind.__name__ in ("ndarray", "Tensor", "Index", "RangeIndex"):
+        return "sequence"
+    if any(base.__module__.startswith("torch.utils.data") and base.__name__ == "DataLoader" for base in kind.__mro__):
+        return "loader"
+    if kind is enumerate or kind is zip or kind is map:
+        return "iterator"
+    return "iterator"
+
+
+class LoopIterator:
+    """Runs over one ``flor.loop``."""
+
+    __slots__ = (
+        "__weakref__",
+        "_done",
+        "_iterator",
+        "_observer",
+        "_stack",
+        "level",
+        "name",
+        "paused",
+        "source",
+        "started",
+    )
+
+    def __init__(self, name: str, iterable: Iterable[Any], stack: Stack, observer: LoopObserver) -> None:
+        self.name = name
+        self.source = iterable
+        self.level: Level | None = None  # opened by the first next(): only then is it known inside which iteration it runs
+        self.paused = 0.0  # seconds of this iteration that were ours (checkpoints), not training's
+        self.started = 0.0
+        self._iterator: Iterator[Any] | None = None
+        self._stack = stack
+        self._observer = observer
+        self._done = False
+
+    def __iter__(self) -> LoopIterator:
+        return self
+
+    @property
+    def index(self) -> int:
+        """Of the running iteration; -1 before the first."""
+        return -1 if self.level is None else self.level.index
+
+    @property
+    def prefix(self) -> Path:
+        return () if self.level is None else self.level.prefix
+
+    @property
+    def occurrence(self) -> int:
+        return 0 if self.level is None else self.level.occurrence
+
+    @property
+    def depth(self) -> int:
+        """0 for a main loop."""
+        return len(self.prefix)
+
+    def __next__(self) -> Any:
+        if self._done:
+            raise StopIteration
+        observer = self._observer
+        level = self.level
+        if level is None:
+            level = self._open()
+            if observer.skips(self):
+                self._finish("exhausted")
+                raise StopIteration
+        else:
+            for inner in self._stack.close_inside(level):
+                inner.drop()
+            observer.iteration_ends(level, perf_counter() - level.began - self.paused)
+        if not level.prefix:
+            observer.before_fetch(self)
+        self.paused = 0.0
+        iterator = self._iterator
+        if iterator is None:
+            iterator = self._iterator = iter(self.source)
+        try:
+            value = next(iterator)
+        except StopIteration:
+            self._finish("exhausted")
+            raise
+        level.begin(level.index + 1)
+        observer.iteration_begins(level, value)
+        return value
+
+    def jump(self, index: int) -> None:
+        """Make `index` the next iteration. Sequences are entered there; others are drawn until there.
+
+        Raises ValueError where the loop is past `index` already or ends before it.
+        """
+        level = self.level
+        if level is None or index == level.index + 1:
+            return
+        if isinstance(self.source, (range, list, tuple, str)):
+            self._iterator = iter(self.source[index:])
+        else:
+            if index <= level.index:
+                raise ValueError(f"loop {self.name!r} is past iteration {index}")
+            iterator = self._iterator
+            if iterator is None:
+                iterator = self._iterator = iter(self.source)
+            for _ in range(index - level.index - 1):
+                try:
+                    next(iterator)
+                except StopIteration:
+                    raise ValueError(f"loop {self.name!r} ended before iteration {index}") from None
+        level.index = index - 1
+
+    def finish(self) -> None:
+        """Make the loop end at its next ``next()``: nothing is drawn any more."""
+        self._iterator = iter(())
+
+    def _open(self) -> Level:
+        parent = self._stack.top()
+        occurrence = parent.occurrences.get(self.name, 0)
+        parent.occurrences[self.name] = occurrence + 1
+        level = self.level = Level(self.name, parent.path, occurrence)
+        level.iterator = weakref.ref(self)
+        self._stack.open(level)
+        self.started = perf_counter()
+        self._observer.loop_begins(self)
+        return level
+
+    def _finish(self, end: str) -> None:
+        if self._done or self.level is None:
+            return
+        self._done = True
+        for level in self._stack.close(self.level):
+            if level is not self.level:
+                level.drop()
+        self._iterator = None
+        self._observer.loop_ends(self, end)
+
+    def drop(self) -> None:
+        """Left by break, return or an exception."""
+        level = self.level
+        if level is not None and not self._done:
+            if level.index >= 0 and not level.prefix:
+                self._observer.iteration_ends(level, perf_counter() - level.began - self.paused)
+            self._finish("closed")
+
+    def __del__(self) -> None:
+        if self.level is not None and not self._done and not self._observer.abandoned():
+            self.drop()
+
+
+class Loop:
+    """What ``flor.loop`` returns: iterable once, with the length of what it runs over.
+
+    The iterator is an object apart: ``pbar = tqdm(flor.loop(...))`` keeps the Loop alive, not the iterator, so ``break`` is seen.
+    """
+
+    __slots__ = ("_iterable", "_name", "_observer", "_stack")
+
+    def __init__(self, name: str, iterable: Iterable[Any], stack: Stack, observer: LoopObserver) -> None:
+        self._name = name
+        self._iterable = iterable
+        self._stack = stack
+        self._observer = observer
+
+    def __iter__(self) -> Iterator[Any]:
+        return LoopIterator(self._name, self._iterable, self._stack, self._observer)
+
+    def __len__(self) -> int:
+        return len(self._iterable)  # type: ignore[arg-type]
+
+    def __length_hint__(self) -> int:
+        import operator
+
+        return operator.length_hint(self._iterable)

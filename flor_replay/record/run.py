@@ -1,0 +1,275 @@
+"""One run while it is recorded: what the public functions do once there is one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+import time
+from time import perf_counter
+
+from flor_replay import values
+from flor_replay.record import args, entry
+from flor_replay.record.journal import Journal
+from flor_replay.record.loops import Level, Loop, LoopIterator, Stack, kind_of
+from flor_replay.record.session import warn
+from flor_replay.store import layout
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
+    from flor_replay.record.loops import LoopObserver
+    from flor_replay.record.rng import StartRng
+    from flor_replay.record.versioning import VersionTaker
+
+_PLAIN = frozenset((float, int, str, bool, type(None)))
+
+
+class Session:
+    """One run while it is recorded.
+
+    `observer` is told of loops; None builds the recorder's own, which takes checkpoints.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        store: str,
+        *,
+        run: str | None = None,
+        info: dict[str, Any] | None = None,
+        observer: Callable[[Session], LoopObserver] | None = None,
+        rng: StartRng | None = None,
+        version: VersionTaker | None = None,
+    ) -> None:
+        self.root = root
+        self.store = store
+        self.pid = os.getpid()
+        self.began = perf_counter()
+        self.stack = Stack()
+        self.explicit: dict[str, object] = {}  # what flor.checkpointing names
+        self._lock = threading.RLock()
+        self._warned: set[str] = set()
+        self._files = 0
+        self._closed = False
+        self._version = version
+        layout.prepare(store)
+        self.folder = layout.RunFolder(store, run or layout.new_run_id())
+        os.makedirs(self.folder.path, exist_ok=True)
+        self.info: dict[str, Any] = self._first_info(info or {})
+        self._given: dict[str, str | object] | None = None
+        self.journal = Journal(self.folder.live, self.warn_once)
+        if rng is not None:
+            rng.keep(self.folder.rng)
+        self.write_info()
+        if observer is None:
+            from flor_replay.record.checkpoints import Recorder
+
+            self.observer: LoopObserver = Recorder(self)
+        else:
+            self.observer = observer(self)
+
+    def _first_info(self, given: dict[str, Any]) -> dict[str, Any]:
+        started = entry.how_started(self.root)
+        rank = os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or "0"
+        return {
+            "format": layout.FORMAT,
+            "run": self.folder.run,
+            "projid": os.path.basename(self.root),
+            "filename": started["path"],
+            "tstamp": time.time(),
+            "status": "running",
+            "entry": started,
+            "environment": entry.environment(),
+            "machine": entry.machine(),
+            "process": entry.process(),
+            "rank": int(rank) if rank.isdigit() else 0,
+            "args": {},
+            **given,
+        }
+
+    # -- recording ---------------------------------------------------------------------------------------------
+
+    def log(self, name: str, value: object) -> None:
+        if type(name) is not str:
+            name = values.clean_name(name)
+        fields = self.encode(value)
+        level = self.stack.levels[-1]
+        counts = level.counts
+        ordinal = counts.get(name, 0)
+        counts[name] = ordinal + 1
+        self.journal.append(("r", name, fields, level.path, ordinal, time.time(), 0))
+        if self.journal.full():
+            self.journal.flush()
+
+    def encode(self, value: object) -> values.Fields:
+        """The stored fields of `value`. A plain one costs nothing; others are taken now, before they change."""
+        if type(value) in _PLAIN:
+            return values._encode(value, self._keep_array)
+        return values.encode(value, self._keep_array, self.warn_once)
+
+    def _keep_array(self, array: Any) -> str:
+        import numpy as np
+
+        with self._lock:
+            self._files += 1
+            name = f"{self._files:06d}.npy"
+        os.makedirs(self.folder.files, exist_ok=True)
+        np.save(os.path.join(self.folder.files, name), array, allow_pickle=False)
+        return name
+
+    def arg(self, name: str, default: object) -> object:
+        kept = self.info["args"]
+        if name in kept:
+            return values.decode(*kept[name]["value"])
+        if self._given is None:
+            self._given = args.given()
+        if name in self._given:
+            value, source = args.cast(name, self._given[name], default), "given"
+        else:
+            value, source = default, "default"
+        fields = self.encode(value)
+        kept[name] = {"value": list(fields), "source": source}
+        self.journal.append(("r", name, fields, (), 0, time.time(), 0))  # a column like any other
+        self.write_info()
+        return value
+
+    def loop(self, name: str, iterable: Iterable[Any]) -> Loop:
+        return Loop(values.clean_name(name), iterable, self.stack, self.observer)
+
+    def iteration(self, name: str, index: int | None, value: object) -> ManualIteration:
+        return ManualIteration(self, values.clean_name(name), index, value)
+
+    # -- told by loops ------------------------------------------------------------------------------------------
+
+    def note_loop_begin(self, loop: LoopIterator) -> None:
+        self.journal.append(("b", loop.prefix, loop.name, loop.occurrence, 0, 0.0, kind_of(loop.source), ""))
+
+    def note_loop_end(self, loop: LoopIterator, end: str) -> None:
+        seconds = perf_counter() - loop.started
+        item = ("e", loop.prefix, loop.name, loop.occurrence, loop.index + 1, seconds, kind_of(loop.source), end)
+        self.journal.append(item)
+
+    def note_value(self, level: Level, value: object) -> None:
+        """Keep the value of an iteration where it says more than its index."""
+        if value is level.index or type(value) is int and value == level.index:
+            return
+        kind = type(value)
+        if kind in (int, float, str, bool) or kind.__module__ == "numpy" and kind.__name__ != "ndarray":
+            if kind is str and len(value) > 4096:  # type: ignore[arg-type]
+                return
+            self.journal.append(("v", level.path, self.encode(value)))
+        elif isinstance(value, os.PathLike):
+            self.journal.append(("v", level.path, self.encode(os.fspath(value))))
+
+    def note_duration(self, level: Level, seconds: float) -> None:
+        self.journal.append(("d", level.path, seconds, level.began - self.began))
+
+    # -- the run's own record -------------------------------------------------------------------------------------
+
+    def warn_once(self, message: str) -> None:
+        if message not in self._warned:
+            self._warned.add(message)
+            warn(message)
+
+    def write_info(self) -> None:
+        with self._lock:
+            try:
+                layout.replace_json(self.folder.info, self.info)
+            except OSError as error:
+                self.warn_once(f"the run's record cannot be written ({error.strerror}); training goes on")
+
+    def flush(self) -> None:
+        self.journal.flush()
+
+    def end(self, status: str, reason: str | None = None) -> None:
+        """Seal the run. Safe to call twice; the first call counts."""
+        with self._lock:
+            if self._closed or os.getpid() != self.pid:
+                return
+            self._closed = True
+        close = getattr(self.observer, "close", None)
+        if close is not None:
+            close()
+        unknown = [name for name in self._given or {} if name not in self.info["args"]]
+        if unknown and status == "finished":
+            warn(f"no flor.arg asked for {', '.join(map(repr, sorted(unknown)))}: given but not used")
+        self.journal.close()
+        self.info["status"] = status
+        if reason:
+            self.info["reason"] = reason
+        self.info["ended"] = time.time()
+        self.info["seconds"] = perf_counter() - self.began
+        self.info["packages"] = entry.packages()
+        self.info["compute"] = entry.compute()
+        self.info["peak_memory_bytes"] = _peak_memory()
+        if self._version is not None:
+            problem = self._version.wait()
+            if problem:
+                warn(problem)
+        self.write_info()
+        try:
+            from flor_replay.store.sealing import seal
+
+            seal(self.folder)
+        except Exception as error:  # the live log stays: nothing is lost, it is only slower to read
+            warn(f"the log of this run stays unsealed ({type(error).__name__}: {error})")
+
+    def stop(self, reason: str) -> None:
+        """The process is being ended from outside: what was logged goes to disk, unsealed."""
+        with contextlib.suppress(Exception):
+            self.flush()
+            self.info.update(status="stopped", reason=reason, ended=time.time(), seconds=perf_counter() - self.began)
+            self.write_info()
+
+    def abandon(self) -> None:
+        """In a forked child: record nothing, touch no file of the parent's."""
+        self._closed = True
+        self.journal.abandon()
+
+
+def _peak_memory() -> int:
+    try:
+        import resource
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
+    except (ImportError, OSError):
+        return 0
+
+
+class ManualIteration:
+    """``with flor.iteration(name, index, value):`` one level, opened and closed by the caller."""
+
+    def __init__(self, session: Session, name: str, index: int | None, value: object) -> None:
+        self._session = session
+        self._name = name
+        self._index = index
+        self._value = value
+        self._level: Level | None = None
+
+    def __enter__(self) -> ManualIteration:
+        stack = self._session.stack
+        parent = stack.top()
+        counter = f"iteration:{self._name}"
+        index = self._index
+        if index is None:
+            index = parent.occurrences.get(counter, 0)
+        parent.occurrences[counter] = index + 1
+        level = self._level = Level(self._name, parent.path, 0)
+        stack.open(level)
+        level.begin(index)
+        self._session.observer.iteration_begins(level, level.index if self._value is None else self._value)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        level = self._level
+        if level is None:
+            return
+        self._level = None
+        for inner in self._session.stack.close(level):
+            inner.drop()
+        self._session.observer.iteration_ends(level, perf_counter() - level.began)

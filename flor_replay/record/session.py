@@ -1,0 +1,175 @@
+"""The run that this process records. The one place with global state: `current` and what it returns.
+
+A run begins with the first call that records something, so a script that only queries leaves none. The version is taken
+earlier, on ``import flor``, because people edit while training runs. Light: `flor_replay.record.run` comes with the run.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from flor_replay.project import is_library, main_file, project_root, store_path
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from flor_replay.record.rng import StartRng
+    from flor_replay.record.run import Session
+    from flor_replay.record.versioning import VersionTaker
+
+
+def warn(message: str) -> None:
+    """One line on stderr: recording never raises in the user's training loop."""
+    try:
+        print(f"flor: {message}", file=sys.stderr, flush=True)
+    except (OSError, ValueError):
+        pass
+
+
+_current: Session | None = None
+_silent = False  # True in loader workers, forked children, and where recording is switched off
+_version: VersionTaker | None = None
+_rng: StartRng | None = None
+_finish_hooks = False
+_failure: str | None = None
+
+
+def current() -> Session | None:
+    """The session, started by the first call; None where this process records nothing."""
+    if _current is not None:
+        return _current
+    if _silent:
+        return None
+    return _begin()
+
+
+def running() -> Session | None:
+    """The session if one has started."""
+    return _current
+
+
+def install(session: Session) -> None:
+    """Make `session` this process's own (a replay's worker does)."""
+    global _current
+    _current = session
+
+
+def silence() -> None:
+    """Record nothing in this process from now on."""
+    global _silent, _current
+    _silent = True
+    if _current is not None:
+        _current.abandon()
+        _current = None
+
+
+def on_import() -> None:
+    """What ``import flor`` does: see that loader workers stay silent, take the RNG state and the version."""
+    global _silent, _version, _rng
+    if os.environ.get("FLOR_REPLAY_TASK") or _silent:
+        return  # the replay's worker installs a session of its own
+    if os.environ.get("FLOR", "").lower() in ("off", "0") or _is_child():
+        _silent = True
+        return
+    from flor_replay.record.rng import StartRng
+
+    _rng = StartRng()
+    script = main_file()
+    if script is None or is_library(script) or not _records(script):
+        return
+    root = project_root(script)
+    from flor_replay.record.versioning import VersionTaker
+
+    _version = VersionTaker.start(root, store_path(root))
+
+
+def _is_child() -> bool:
+    multiprocessing = sys.modules.get("multiprocessing.process")
+    return multiprocessing is not None and multiprocessing.parent_process() is not None
+
+
+def _records(script: str) -> bool:
+    """Whether a script's text calls what records (a script that only queries gets no version and no run)."""
+    try:
+        with open(script, "rb") as file:
+            text = file.read(2_000_000)
+    except OSError:
+        return False
+    import re
+
+    return re.search(rb"\b(log|arg|loop|iteration|checkpointing)\s*\(", text) is not None
+
+
+def _begin() -> Session | None:
+    global _current, _silent, _version
+    import threading
+
+    from flor_replay.record.rng import StartRng
+
+    lock = globals().setdefault("_starting", threading.Lock())
+    with lock:
+        if _current is not None or _silent:
+            return _current
+        if _is_child():
+            _silent = True
+            return None
+        script = main_file()
+        if script is not None and is_library(script):
+            script = None
+        root = project_root(script)
+        store = store_path(root)
+        from flor_replay.record.run import Session
+        from flor_replay.record.versioning import VersionTaker
+
+        if _version is None:
+            _version = VersionTaker.start(root, store)
+        try:
+            session = Session(root, store, rng=_rng or StartRng(), version=_version)
+        except OSError as error:
+            warn(f"recording is off: the store {store} cannot be written ({error.strerror}); training goes on")
+            _silent = True
+            return None
+        _version.belongs_to(session.folder)
+        _current = session
+        _install_hooks()
+        return session
+
+
+def renew() -> None:
+    """After a commit of a long-running process: the next record begins a new run."""
+    global _current, _version
+    _current = None
+    _version = None
+
+
+def _install_hooks() -> None:
+    global _finish_hooks
+    if _finish_hooks:
+        return
+    _finish_hooks = True
+    import atexit
+
+    from flor_replay.record import guards
+
+    atexit.register(_at_exit)
+    guards.install(_emergency, _note_failure)
+    os.register_at_fork(after_in_child=silence)
+
+
+def _note_failure(reason: str) -> None:
+    global _failure
+    _failure = reason
+
+
+def _at_exit() -> None:
+    session = _current
+    if session is not None:
+        session.end("failed" if _failure else "finished", _failure)
+
+
+def _emergency(reason: str) -> None:
+    """A signal or os._exit is about to end the process: everything logged goes to disk first."""
+    session = _current
+    if session is None or os.getpid() != session.pid:
+        return
+    session.stop(reason)

@@ -1,0 +1,86 @@
+"""Starts the process that takes the version, and hands its result to the run.
+
+Apart because git and GitPython cost a tenth of a second that the user's script should not wait for, and because the
+version must be taken even when the script dies at once.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from flor_replay.project import repository_root
+from flor_replay.store import layout
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from flor_replay.store.layout import RunFolder
+
+WAIT_SECONDS = 60.0
+
+
+def _environment() -> dict[str, str]:
+    """This process's, silenced, with the place of this package (and not the script's folder) to import from."""
+    here = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    known = os.environ.get("PYTHONPATH")
+    return {**os.environ, "FLOR": "off", "PYTHONPATH": f"{known}{os.pathsep}{here}" if known else here}
+
+
+class VersionTaker:
+    """A version being taken in another process; its result is written into the run's folder."""
+
+    def __init__(self, process: subprocess.Popen[bytes] | None, result: str, problem: str | None) -> None:
+        self._process = process
+        self._result = result
+        self._problem = problem
+        self._folder: RunFolder | None = None
+
+    @classmethod
+    def start(cls, root: str, store: str) -> VersionTaker:
+        if repository_root(root) is None:
+            return cls(None, "", f"{root} is not in a git repository: this run is logged but cannot be replayed")
+        pending = os.path.join(store, "pending")
+        result = os.path.join(pending, f"{layout.new_run_id()}.json")
+        try:
+            layout.prepare(store)
+            os.makedirs(pending, exist_ok=True)
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "flor_replay.history.snapshot", root, result],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                close_fds=True,
+                start_new_session=True,  # Ctrl-C in the training's terminal does not stop it
+                env=_environment(),
+            )
+        except OSError as error:
+            return cls(None, "", f"the version cannot be taken ({error.strerror}): this run cannot be replayed")
+        return cls(process, result, None)
+
+    def belongs_to(self, folder: RunFolder) -> None:
+        """Name the run: its folder gets the result, however this process ends."""
+        self._folder = folder
+        if self._process is None:
+            data = {"error": self._problem}
+            layout.replace_json(folder.version, data)
+        else:
+            # The taker may be done already or take long: it leaves a file, and readers follow this pointer to it.
+            layout.replace_json(folder.version, {"pending": os.path.basename(self._result)})
+
+    def wait(self) -> str | None:
+        """Wait for the version; a sentence if there is none."""
+        if self._process is None:
+            return self._problem
+        try:
+            self._process.wait(WAIT_SECONDS)
+        except subprocess.TimeoutExpired:
+            return "the version is still being taken: a very large tree? This run can be replayed once it is done"
+        data = layout.read_json(self._result)
+        if data is None:
+            return "the version could not be taken: this run is logged but cannot be replayed"
+        if self._folder is not None:
+            layout.replace_json(self._folder.version, data)
+            os.unlink(self._result)
+        warning = data.get("error") or data.get("warning")
+        return str(warning) if warning else None

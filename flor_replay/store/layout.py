@@ -1,0 +1,111 @@
+"""Where things lie in a store, and how files in it are replaced.
+
+    .flor/runs/<run>/run.json       who, what, when, with what
+    .flor/runs/<run>/version.json   the version, written by the process that takes it
+    .flor/runs/<run>/log.jsonl      live records
+    .flor/runs/<run>/log.parquet    sealed records
+    .flor/runs/<run>/loops.parquet  iterations and loops with their durations
+    .flor/runs/<run>/files/         values too large for a record
+    .flor/runs/<run>/checkpoints/   manifests and state graphs
+    .flor/packs/                    tensors, content-addressed, of all runs
+
+Light: imported by every script that records.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+FORMAT = 1  # of run.json, log.jsonl, log.parquet and loops.parquet together
+
+
+class RunFolder:
+    """The paths of one run."""
+
+    __slots__ = ("path", "run", "store")
+
+    def __init__(self, store: str, run: str) -> None:
+        self.store = store
+        self.run = run
+        self.path = os.path.join(store, "runs", run)
+
+    @property
+    def info(self) -> str:
+        return os.path.join(self.path, "run.json")
+
+    @property
+    def version(self) -> str:
+        return os.path.join(self.path, "version.json")
+
+    @property
+    def live(self) -> str:
+        return os.path.join(self.path, "log.jsonl")
+
+    @property
+    def log(self) -> str:
+        return os.path.join(self.path, "log.parquet")
+
+    @property
+    def loops(self) -> str:
+        return os.path.join(self.path, "loops.parquet")
+
+    @property
+    def files(self) -> str:
+        return os.path.join(self.path, "files")
+
+    @property
+    def checkpoints(self) -> str:
+        return os.path.join(self.path, "checkpoints")
+
+    @property
+    def rng(self) -> str:
+        return os.path.join(self.path, "rng.json")
+
+    @property
+    def output(self) -> str:
+        return os.path.join(self.path, "output.txt")
+
+
+def packs(store: str) -> str:
+    """The folder of tensors that all runs share."""
+    return os.path.join(store, "packs")
+
+
+def new_run_id() -> str:
+    """An id that sorts by time and is unique without leaning on the clock alone."""
+    now = time.time()
+    stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now))
+    return f"{stamp}.{int(now % 1 * 1e6):06d}-{os.urandom(4).hex()}"
+
+
+def prepare(store: str) -> None:
+    """Make the store's folders. A store ignores itself, so git never shows it."""
+    os.makedirs(os.path.join(store, "runs"), exist_ok=True)
+    ignore = os.path.join(store, ".gitignore")
+    if not os.path.exists(ignore):
+        with contextlib.suppress(OSError), open(ignore, "w", encoding="utf-8") as file:
+            file.write("# written by flor-replay: the store is not part of the project's history\n*\n")
+
+
+def replace_json(path: str, data: Any) -> None:
+    """Write `data` so that a reader sees the old file or the new one, never half of one."""
+    temporary = f"{path}.{os.getpid()}.tmp"
+    with open(temporary, "w", encoding="utf-8") as file:
+        json.dump(data, file, ensure_ascii=True, indent=1)
+    os.replace(temporary, path)
+
+
+def read_json(path: str) -> Any:
+    """The JSON in `path`; None where there is none or it cannot be read."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    except (OSError, ValueError):
+        return None

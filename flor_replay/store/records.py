@@ -1,0 +1,67 @@
+"""Log records of many runs as one table, read by DuckDB: sealed Parquet and live JSONL together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from flor_replay.errors import StoreError
+from flor_replay.store import schema
+from flor_replay.store.runs import Run
+
+if TYPE_CHECKING:
+    import duckdb
+
+
+def log_tables(runs: Iterable[Run], *, loops: bool = False) -> list[str]:
+    """SQL selects, one a form, of the log records (or the loop events) of `runs`; each has a column ``run``."""
+    sealed: list[str] = []
+    selects: list[str] = []
+    select = schema.SELECT_LOOPS if loops else schema.SELECT_LOG
+    for run in runs:
+        path = run.folder.loops if loops else run.folder.log
+        if os.path.exists(path) and not os.path.exists(run.folder.live):
+            sealed.append(path)
+        elif os.path.exists(run.folder.live):
+            live = schema.live_table(run.folder.live)
+            selects.append(f"select {schema.quote(run.run)} as run, * from ({select.format(live=live)})")
+        elif os.path.exists(path):
+            sealed.append(path)
+    if sealed:
+        files = ", ".join(schema.quote(path) for path in sealed)
+        selects.insert(
+            0,
+            "select regexp_extract(filename, '([^/\\\\]+)[/\\\\][^/\\\\]+$', 1) as run, * exclude (filename) "
+            f"from read_parquet([{files}], filename=true, union_by_name=true)",
+        )
+    return selects
+
+
+def table(runs: Sequence[Run], *, loops: bool = False) -> str:
+    """SQL of one select over all of `runs`."""
+    selects = log_tables(runs, loops=loops)
+    if not selects:
+        columns = schema.LOOP_COLUMNS if loops else schema.LOG_COLUMNS
+        empty = ", ".join(f"null::{kind} as {name}" for name, kind in columns.items())
+        return f"select null::VARCHAR as run, {empty} where false"
+    return " union all by name ".join(f"({select})" for select in selects)
+
+
+def connect() -> duckdb.DuckDBPyConnection:
+    """A private in-memory DuckDB."""
+    import duckdb
+
+    connection = duckdb.connect()
+    connection.execute("set enable_progress_bar = false")
+    return connection
+
+
+def fetch(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Sequence[object] = ()) -> list[tuple[object, ...]]:
+    """All rows of a query over the store's files. Raises StoreError naming what cannot be read."""
+    import duckdb
+
+    try:
+        return connection.execute(sql, list(parameters)).fetchall()
+    except (duckdb.IOException, duckdb.InvalidInputException) as error:
+        raise StoreError(f"the store cannot be read: {str(error).splitlines()[0]}") from error

@@ -1,0 +1,143 @@
+"""The runs of a store, as they stand: read from their folders, with the state of their processes."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from flor_replay import project, values
+from flor_replay.errors import StoreError
+from flor_replay.record.entry import start_time
+from flor_replay.store import layout
+
+SILENT_SECONDS = 300.0  # a run of another machine without a heartbeat for so long is taken for dead
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run folder."""
+
+    run: str
+    folder: layout.RunFolder
+    info: Mapping[str, Any] = field(repr=False)
+    version: Mapping[str, Any] = field(repr=False)
+    status: str  # running, finished, failed, stopped (a signal), crashed
+
+    @property
+    def projid(self) -> str:
+        return str(self.info.get("projid", ""))
+
+    @property
+    def filename(self) -> str:
+        return str(self.info.get("filename", ""))
+
+    @property
+    def started(self) -> datetime:
+        """Local time, without a zone."""
+        return datetime.fromtimestamp(self.seconds_since_epoch)
+
+    @property
+    def seconds_since_epoch(self) -> float:
+        return float(self.info.get("tstamp", 0.0))
+
+    @property
+    def commit(self) -> str | None:
+        """The git commit of its version; None where there is none."""
+        commit = self.version.get("commit")
+        return str(commit) if commit else None
+
+    @property
+    def replay_of(self) -> str | None:
+        replay = self.info.get("replay_of")
+        return str(replay) if replay else None
+
+    @property
+    def rank(self) -> int:
+        return int(self.info.get("rank", 0))
+
+    @property
+    def args(self) -> dict[str, Any]:
+        found = {}
+        for name, kept in self.info.get("args", {}).items():
+            found[name] = values.decode(*kept["value"], files=self.folder.files)
+        return found
+
+    @property
+    def fidelity(self) -> Mapping[str, Any]:
+        """Of a replay: {"verdict", "compared", "first"}; empty before it was checked."""
+        verdict = self.info.get("fidelity")
+        return verdict if isinstance(verdict, dict) else {}
+
+
+def _alive(info: Mapping[str, Any], folder: layout.RunFolder) -> bool:
+    process = info.get("process", {})
+    if process.get("host") == socket.gethostname():
+        started = start_time(int(process.get("pid", -1)))
+        if started is None and not os.path.exists("/proc/self/stat"):
+            return _answers(int(process.get("pid", -1)))
+        return started is not None and started == process.get("start")
+    try:
+        return time.time() - os.stat(folder.live).st_mtime < SILENT_SECONDS
+    except OSError:
+        return False
+
+
+def _answers(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return True
+
+
+def read_run(store: str, run: str) -> Run | None:
+    """One run; None where its record is missing or broken."""
+    folder = layout.RunFolder(store, run)
+    info = layout.read_json(folder.info)
+    if not isinstance(info, dict) or "run" not in info:
+        return None
+    version = layout.read_json(folder.version) or {}
+    if "pending" in version:
+        path = os.path.join(store, "pending", version["pending"])
+        version = layout.read_json(path) or {"error": "the version was not taken"}
+    status = str(info.get("status", "crashed"))
+    if status == "running" and not _alive(info, folder):
+        status = "crashed"
+    return Run(run, folder, info, version, status)
+
+
+def all_runs(store: str) -> list[Run]:
+    """Every readable run and replay, oldest first."""
+    return sorted(_each(store), key=lambda run: (run.seconds_since_epoch, run.run))
+
+
+def _each(store: str) -> Iterator[Run]:
+    try:
+        names = os.listdir(os.path.join(store, "runs"))
+    except OSError:
+        return
+    for name in names:
+        run = read_run(store, name)
+        if run is not None:
+            yield run
+
+
+def open_store(root: str | None = None) -> tuple[str, str]:
+    """The project's root and its store, for reading.
+
+    Raises StoreError where there is no store yet.
+    """
+    base = os.path.abspath(root) if root else None
+    found = base or project.project_root(project.main_file())
+    store = project.store_path(found)
+    if not os.path.isdir(os.path.join(store, "runs")):
+        above = project.store_root(found)
+        if above is None or base is not None:
+            raise StoreError(f"no runs are recorded in {found}: run a script that calls flor.log there first")
+        found, store = above, project.store_path(above)
+    return found, store

@@ -1,0 +1,366 @@
+"""Where in a run a statement may execute: before, in and after the loops that replay is planned by.
+
+`where` runs the project on paper. Each step of each function is visited in every loop position in which it may run,
+calls are followed by name, and whatever cannot be followed (a callback, a hook, a generator, a framework's own call)
+may run at every place. More places than true cost time; a missing place would give a wrong value, so there is none.
+"""
+
+from __future__ import annotations
+
+import ast
+import enum
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from flor_instrument.flow_graph import Builder, Graph, LoopSite, Op, Point, Unit
+from flor_instrument.scopes_calls import Function, Index, Module, own_nodes, tail
+
+DEEPEST = 5  # flor loops inside one another; more of them than this are recursion
+
+
+class Place(enum.Enum):
+    """A dynamic position in a run. A main loop is a `flor.loop` that runs in no other; a nested one runs in it."""
+
+    BEFORE = "before the main loop"
+    BEFORE_NESTED = "in an iteration, before the nested loop"
+    ITERATION = "in an iteration, with no nested loop before or after it"
+    NESTED = "in the nested loop"
+    BETWEEN_NESTED = "in an iteration, between two nested loops"
+    AFTER_NESTED = "in an iteration, after the nested loop"
+    BETWEEN = "between two main loops"
+    AFTER = "after the main loop"
+
+
+ANYWHERE = frozenset(Place)
+
+
+@dataclass(frozen=True)
+class Where:
+    """The answer about one statement.
+
+    `loops` are the names of the flor loops around it, outermost first, as far as all its positions agree; `mains` the
+    main loops it may stand in; `all_mains` every main loop that the run may enter (none: the script has no flor loop).
+    """
+
+    places: frozenset[Place]
+    loops: tuple[str, ...]
+    reason: str
+    mains: tuple[LoopSite, ...] = ()
+    all_mains: tuple[LoopSite, ...] = ()
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether anything at all is known, that is, some place is ruled out."""
+        return self.places != ANYWHERE
+
+
+@dataclass(frozen=True)
+class _Stand:
+    """The loops a step runs in, whether a nested loop has run in this iteration, the main loop that ran last."""
+
+    stack: tuple[LoopSite, ...] = ()
+    nested_ran: bool = False
+    last: LoopSite | None = None
+
+
+_Node = tuple[Unit, _Stand, Point, _Stand]  # function, how it was entered, step, how it stands now
+
+
+class _Lost(Exception):
+    """The loops cannot be followed; the message says why."""
+
+
+class _Run:
+    """Every step of the project in every position in which it may execute."""
+
+    def __init__(self, index: Index, marked: set[ast.stmt]) -> None:
+        self.index = index
+        self.graphs: dict[Unit, Graph] = {}
+        for module in index.modules.values():
+            for unit in (module, *module.functions):
+                self.graphs[unit] = Builder(index, unit, marked).graph
+        self.anytime = self._anytime()
+        self._refuse_lost_loops()
+        self.after: dict[_Node, set[_Node]] = defaultdict(set)
+        self.before: dict[_Node, set[_Node]] = defaultdict(set)
+        self._callers: dict[tuple[Unit, _Stand], set[_Node]] = defaultdict(set)
+        self._ends: dict[tuple[Unit, _Stand], set[_Stand]] = defaultdict(set)
+        self._throws: dict[tuple[Unit, _Stand], set[_Stand]] = defaultdict(set)
+        self._waiting: list[_Node] = []
+        self.seen: set[_Node] = set()
+        self._explore(index.modules[index.script])
+
+    def _anytime(self) -> dict[Unit, str]:
+        """The functions that may run at a time that the calls do not show, each with the reason."""
+        why: dict[Unit, str] = {}
+        for unit, graph in self.graphs.items():
+            for handed in graph.escapes:
+                name = handed.name if isinstance(handed, Function) else handed.path
+                why.setdefault(handed, f"{name} is handed on or kept, so it may be called at any time")
+            if not isinstance(unit, Function):
+                continue
+            if unit.lazy:
+                why[unit] = (
+                    f"{unit.name} is a generator or coroutine, which runs whenever it is asked for a value"
+                )
+            elif self.index.is_implicit(unit):
+                why[unit] = f"{unit.name} may be called by the language or a framework at any time"
+            elif self.index.dynamic:
+                why[unit] = f"{self.index.dynamic}, so {unit.name} may be called from anywhere"
+        waiting = list(why)
+        while waiting:
+            unit = waiting.pop()
+            for called in self.graphs[unit].calls if unit in self.graphs else ():
+                if called not in why:
+                    why[called] = f"it is called by something that may run at any time: {why[unit]}"
+                    waiting.append(called)
+        return why
+
+    def _refuse_lost_loops(self) -> None:
+        for graph in self.graphs.values():
+            if graph.odd:
+                raise _Lost(graph.odd)
+        for unit, reason in self.anytime.items():
+            if unit in self.graphs and self.graphs[unit].loops:
+                site = self.graphs[unit].loops[0]
+                raise _Lost(
+                    f"the loop {site.name!r} ({site.path} line {site.line}) cannot be followed: {reason}"
+                )
+
+    # -- exploring -----------------------------------------------------------------------------------------------------
+
+    def _add(self, source: _Node | None, node: _Node) -> None:
+        if source is not None:
+            self.after[source].add(node)
+            self.before[node].add(source)
+        if node not in self.seen:
+            self.seen.add(node)
+            self._waiting.append(node)
+
+    def _explore(self, script: Module) -> None:
+        stand = _Stand()
+        self._add(None, (script, stand, self.graphs[script].start, stand))
+        while self._waiting:
+            self._visit(self._waiting.pop())
+
+    def _visit(self, node: _Node) -> None:
+        unit, entered, point, stand = node
+        graph = self.graphs[unit]
+        if point is graph.end or point is graph.thrown:
+            outcome = self._ends if point is graph.end else self._throws
+            outcome[unit, entered].add(stand)
+            for caller in self._callers[unit, entered]:
+                self._back(node, caller, thrown=point is graph.thrown)
+            return
+        if point.thrown is not None:
+            self._add(node, (unit, entered, point.thrown, stand))
+        if point.op is Op.CALL:
+            for callee in point.callees:
+                self._enter(node, callee, stand)
+            if point.certain:
+                return
+        for now in self._moved(point, stand):
+            for follower in point.after:
+                self._add(node, (unit, entered, follower, now))
+
+    def _enter(self, caller: _Node, callee: Unit, stand: _Stand) -> None:
+        graph = self.graphs[callee]
+        self._add(caller, (callee, stand, graph.start, stand))
+        self._callers[callee, stand].add(caller)
+        for outcome, exit_point in ((self._ends, graph.end), (self._throws, graph.thrown)):
+            for left in tuple(outcome[callee, stand]):
+                self._back((callee, stand, exit_point, left), caller, thrown=exit_point is graph.thrown)
+
+    def _back(self, left: _Node, caller: _Node, thrown: bool) -> None:
+        unit, entered, point, _ = caller
+        followers = [point.thrown] if thrown else point.after
+        for follower in followers:
+            if follower is not None:
+                self._add(left, (unit, entered, follower, left[3]))
+
+    def _moved(self, point: Point, stand: _Stand) -> Iterable[_Stand]:
+        """How things stand after a step."""
+        loop = point.loop
+        if loop is None:
+            return [stand]
+        if point.op is Op.ENTER:
+            if len(stand.stack) >= DEEPEST:
+                raise _Lost(f"the loop {loop.name!r} runs inside itself ({loop.path} line {loop.line})")
+            return [_Stand((*stand.stack, loop), stand.nested_ran)]
+        if point.op is Op.NEXT:
+            return [_Stand(stand.stack, stand.nested_ran and len(stand.stack) > 1)]
+        stack = stand.stack[:-1]
+        return [_Stand(stack, bool(stack), None) if stack else _Stand((), False, loop)]
+
+    # -- asking ----------------------------------------------------------------------------------------------------------
+
+    def _led_to(self, ends: Iterable[_Node], level: int, through: bool) -> set[_Node]:
+        """The steps from which one of `ends` may come, at this level of loops: within the iteration, or the run."""
+        found = set(ends)
+        waiting = list(found)
+        while waiting:
+            for previous in self.before[waiting.pop()]:
+                stack, op = previous[3].stack, previous[2].op
+                if previous in found or len(stack) < level:
+                    continue
+                if level and len(stack) == level and op in {Op.NEXT, Op.LEAVE}:
+                    continue  # another iteration
+                if not through and len(stack) == level and op is Op.ENTER:
+                    continue  # not a way around the loop
+                found.add(previous)
+                waiting.append(previous)
+        return found
+
+    def places(self, nodes: Iterable[_Node]) -> set[Place]:
+        """The places of these steps."""
+        nodes = list(nodes)
+        found: set[Place] = set()
+        for level in (0, 1):
+            at = [n for n in nodes if len(n[3].stack) == level]
+            if not at:
+                continue
+            entries = [n for n in self.seen if n[2].op is Op.ENTER and len(n[3].stack) == level]
+            script = self.index.modules[self.index.script]
+            if level:
+                steps = [n for n in self.seen if len(n[3].stack) == 1 and not n[2].unwinds]
+                ends = [n for n in steps if n[2].op in {Op.NEXT, Op.LEAVE}]
+            else:
+                ends = [n for n in self.seen if n[0] is script and n[2] is self.graphs[script].end]
+            follows = self._led_to(entries, level, through=True)
+            avoids = self._led_to(ends, level, through=False)
+            for node in at:
+                stand = node[3]
+                ran = stand.nested_ran if level else stand.last is not None
+                if node in follows:
+                    found.add((Place.BETWEEN_NESTED if ran else Place.BEFORE_NESTED) if level else
+                              (Place.BETWEEN if ran else Place.BEFORE))  # fmt: skip
+                if node in avoids or node not in follows:
+                    found.add((Place.AFTER_NESTED if ran else Place.ITERATION) if level else
+                              (Place.AFTER if ran else Place.BEFORE))  # fmt: skip
+        if any(len(n[3].stack) > 1 for n in nodes):
+            found.add(Place.NESTED)
+        return found
+
+    def all_mains(self) -> tuple[LoopSite, ...]:
+        """The main loops that the run may enter, in order of file and line."""
+        found = {n[2].loop for n in self.seen if n[2].op is Op.ENTER and not n[3].stack}
+        return tuple(sorted((s for s in found if s is not None), key=lambda s: (s.path, s.line)))
+
+
+def _header_lines(node: ast.AST) -> tuple[int, int]:
+    """The first and last line of a statement, without the statements inside it."""
+    first = getattr(node, "lineno", 0)
+    last = getattr(node, "end_lineno", first) or first
+    for decorator in getattr(node, "decorator_list", []):
+        first = min(first, decorator.lineno)
+    inner = [
+        s.lineno
+        for key in ("body", "orelse", "finalbody", "handlers", "cases")
+        for s in (getattr(node, key, None) or [])
+        if hasattr(s, "lineno")
+    ]
+    inner += [case.pattern.lineno for case in getattr(node, "cases", [])]
+    if inner:
+        last = min(last, max(first, min(inner) - (0 if min(inner) == first else 1)))
+    return first, last
+
+
+def _statements_at(tree: ast.Module, line: int) -> list[ast.stmt]:
+    """The innermost statements on a line; several when a line holds more than one."""
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.stmt | ast.ExceptHandler):
+            first, last = _header_lines(node)
+            if first <= line <= last:
+                found.append(node)
+    return found  # type: ignore[return-value]
+
+
+def _owner(module: Module, statement: ast.stmt) -> Unit:
+    best: Unit = module
+    for function in module.functions:
+        if statement is not function.node and statement in set(own_nodes(function.node)):
+            best = function
+    return best
+
+
+def _agreed(stacks: Iterable[tuple[LoopSite, ...]]) -> tuple[str, ...]:
+    names = [[site.name for site in stack] for stack in stacks]
+    agreed: list[str] = []
+    for level in zip(*names, strict=False):
+        if len(set(level)) != 1:
+            break
+        agreed.append(level[0])
+    return tuple(agreed)
+
+
+def _everywhere(reason: str, mains: tuple[LoopSite, ...] = ()) -> Where:
+    return Where(ANYWHERE, (), reason, mains, mains)
+
+
+def where(files: Mapping[str, bytes], script: str, target: tuple[str, int]) -> Where:
+    """Every position in which the statement at `target` (path, 1-based line) may run when `script` is run.
+
+    `files` are all Python files of the version, by posix path relative to its root. Anything that cannot be followed
+    ends in all places, with the reason.
+    """
+    path, line = target
+    if script not in files or path not in files:
+        return _everywhere(
+            f"{script if script not in files else path} is not among the files of this version"
+        )
+    try:
+        return _where(files, script, path, line)
+    except _Lost as error:
+        return _everywhere(str(error))
+    except RecursionError:
+        return _everywhere("the source is nested too deeply to follow")
+
+
+def _where(files: Mapping[str, bytes], script: str, path: str, line: int) -> Where:
+    index = Index(files, script)
+    if script not in index.modules:
+        return _everywhere(f"{script} cannot be parsed")
+    if index.broken:
+        return _everywhere(f"{index.broken[0]} cannot be parsed")
+    module = index.modules.get(path)
+    if module is None:
+        return _everywhere(f"no import leads from {script} to {path}")
+    statements = _statements_at(module.tree, line)
+    if not statements:
+        return _everywhere(f"no statement stands at {path} line {line}")
+    run = _Run(index, set(statements))
+    mains = run.all_mains()
+    if not mains:
+        return _everywhere(f"{script} runs no flor.loop")
+    for statement in statements:
+        unit = _owner(module, statement)
+        if unit in run.anytime:
+            return _everywhere(run.anytime[unit], mains)
+        for inner in own_nodes(statement):
+            if isinstance(inner, ast.Lambda | ast.GeneratorExp) and _spans(inner, line) and _logs(inner):
+                return _everywhere("the statement stands in a lambda or generator expression", mains)
+    marked = [n for n in run.seen if n[2].marked]
+    if not marked:
+        return _everywhere(f"nothing that {script} runs was found to lead to {path} line {line}", mains)
+    places = frozenset(run.places(marked))
+    inside = {n[3].stack[0] for n in marked if n[3].stack}
+    return Where(
+        places,
+        _agreed(n[3].stack for n in marked),
+        "; ".join(place.value for place in Place if place in places),
+        tuple(site for site in mains if site in inside),
+        mains,
+    )
+
+
+def _spans(node: ast.expr, line: int) -> bool:
+    return node.lineno <= line <= (node.end_lineno or node.lineno)
+
+
+def _logs(node: ast.AST) -> bool:
+    return any(isinstance(n, ast.Call) and tail(n.func) == "log" for n in ast.walk(node))
+
+
+__all__ = ["ANYWHERE", "LoopSite", "Place", "Where", "where"]
