@@ -53,9 +53,8 @@ def encode(value: object, keep_array: Callable[[Any], str], warn: Callable[[str]
             text = repr(value)
         except Exception:
             text = f"<{type(value).__name__} without repr>"
-        warn(
-            f"a value of type {type(value).__module__}.{type(value).__qualname__} cannot be kept: its repr is logged instead"
-        )
+        kind = f"{type(value).__module__}.{type(value).__qualname__}"
+        warn(f"a value of type {kind} cannot be kept: its repr is logged instead")
         return "repr", None, _clean(text[:LARGE_TEXT])
 
 

@@ -17,15 +17,67 @@ from flor_checkpoint.leaves import Encoder, leaf_encoder
 from flor_checkpoint.project import Project
 
 KEEP_ROOTS = frozenset(
-    "flor flor_replay flor_checkpoint flor_instrument logging threading _thread socket ssl select selectors "
-    "multiprocessing _multiprocessing concurrent asyncio subprocess _io tqdm wandb mlflow tensorboard tensorboardX "
-    "comet_ml neptune clearml aim rich click typing _typing inspect ctypes _ctypes sqlite3 duckdb git requests urllib3 "
-    "http boto3 botocore matplotlib importlib _frozen_importlib _frozen_importlib_external zipimport "
-    "signal atexit contextvars tempfile".split()
+    [
+        "flor",
+        "flor_replay",
+        "flor_checkpoint",
+        "flor_instrument",
+        "logging",
+        "threading",
+        "_thread",
+        "socket",
+        "ssl",
+        "select",
+        "selectors",
+        "multiprocessing",
+        "_multiprocessing",
+        "concurrent",
+        "asyncio",
+        "subprocess",
+        "_io",
+        "tqdm",
+        "wandb",
+        "mlflow",
+        "tensorboard",
+        "tensorboardX",
+        "comet_ml",
+        "neptune",
+        "clearml",
+        "aim",
+        "rich",
+        "click",
+        "typing",
+        "_typing",
+        "inspect",
+        "ctypes",
+        "_ctypes",
+        "sqlite3",
+        "duckdb",
+        "git",
+        "requests",
+        "urllib3",
+        "http",
+        "boto3",
+        "botocore",
+        "matplotlib",
+        "importlib",
+        "_frozen_importlib",
+        "_frozen_importlib_external",
+        "zipimport",
+        "signal",
+        "atexit",
+        "contextvars",
+        "tempfile",
+    ]
 )
 """Packages whose objects stay as they are: resources, writers, progress bars and the like."""
 
-KEEP_PREFIXES = ("torch.utils.tensorboard", "torch.cuda.streams", "torch.utils.data._utils", "torch._C._profiler")
+KEEP_PREFIXES = (
+    "torch.utils.tensorboard",
+    "torch.cuda.streams",
+    "torch.utils.data._utils",
+    "torch._C._profiler",
+)
 
 _ITERATORS: frozenset[type] = frozenset(
     {
@@ -35,7 +87,6 @@ _ITERATORS: frozenset[type] = frozenset(
         itertools.cycle, itertools.chain, itertools.islice, itertools.repeat, itertools.product,
         itertools.permutations, itertools.combinations, itertools.accumulate, itertools.zip_longest,
         itertools.starmap, itertools.takewhile, itertools.dropwhile, itertools.compress,
-        type(iter(collections.deque())),
     }
 )  # fmt: skip
 
@@ -156,7 +207,7 @@ def slots_of(cls: type) -> dict[str, types.MemberDescriptorType]:
 
 
 def _is_kept(module: str) -> bool:
-    return module.split(".")[0] in KEEP_ROOTS or module.startswith(KEEP_PREFIXES)
+    return module.split(".", maxsplit=1)[0] in KEEP_ROOTS or module.startswith(KEEP_PREFIXES)
 
 
 def _torch_kind(cls: type) -> str | None:

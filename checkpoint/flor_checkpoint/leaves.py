@@ -23,9 +23,7 @@ from typing import Any
 
 from flor_checkpoint.project import find, spec_of
 
-SMALL_ATOMS: frozenset[type] = frozenset(
-    {type(None), bool, int, float, complex, type(Ellipsis), type(NotImplemented)}
-)
+SMALL_ATOMS: frozenset[type] = frozenset({type(None), bool, int, float, complex, type(Ellipsis), type(NotImplemented)})
 TEXT_ATOMS: frozenset[type] = frozenset({str, bytes})
 ATOMS = SMALL_ATOMS | TEXT_ATOMS
 
@@ -37,7 +35,7 @@ _UNFIT = object()
 def _enum(value: enum.Enum) -> object:
     spec = spec_of(type(value))
     plain = value._value_
-    if spec is None or type(plain) not in ATOMS and not isinstance(value._name_, str):
+    if spec is None or (type(plain) not in ATOMS and not isinstance(value._name_, str)):
         return _UNFIT
     return spec, value._name_, plain if type(plain) in ATOMS else None
 

@@ -1,9 +1,9 @@
 """When to take a checkpoint: Flor's adaptive rule, with its estimates renewed as training goes on.
 
-The published rule materialises iff ``M/C < min(1/(1+c), eps) * n/(k+1)``, with M the seconds that a checkpoint costs
-the training thread, C the seconds of an iteration, n iterations and k checkpoints so far, c the ratio of restoring to
-materialising. With ``C = total/n`` that is ``M * (k+1) < share * total``; what the k checkpoints really cost stands
-here in place of ``M * k``, so that the loss stays under the budget whatever the estimates were.
+The published rule materialises iff ``M/C < min(1/(1+c), eps) * n/(k+1)``, with M the seconds that a checkpoint
+costs the training thread, C the seconds of an iteration, n iterations and k checkpoints so far, c the ratio of
+restoring to materialising. With ``C = total/n`` that is ``M * (k+1) < share * total``; what the k checkpoints
+really cost stands here in place of ``M * k``, so that the loss stays under the budget whatever the estimates were.
 """
 
 from __future__ import annotations
@@ -15,7 +15,14 @@ RESTORE_RATIO = 1.38
 class AdaptivePolicy:
     """Pure: it is told what happened and says whether a checkpoint is due."""
 
-    __slots__ = ("_estimate_seconds", "_not_before", "_share", "_spent_seconds", "_total_seconds", "checkpoints")
+    __slots__ = (
+        "_estimate_seconds",
+        "_not_before",
+        "_share",
+        "_spent_seconds",
+        "_total_seconds",
+        "checkpoints",
+    )
 
     def __init__(
         self, epsilon: float = 1 / 15, *, restore_ratio: float = RESTORE_RATIO, stall_estimate: float = 0.0
@@ -33,7 +40,7 @@ class AdaptivePolicy:
         return self._estimate_seconds
 
     def baseline(self, seconds: float) -> None:
-        """The cost of the baseline walk: the estimate before the first checkpoint, and seconds already spent."""
+        """The cost of the walk at loop entry: the first estimate, and seconds already spent."""
         self._estimate_seconds = seconds
         self._spent_seconds += seconds
 
@@ -42,19 +49,17 @@ class AdaptivePolicy:
         self._total_seconds += seconds
 
     def captured(self, stall_seconds: float, slowdown_seconds: float = 0.0) -> None:
-        """A checkpoint was taken; `slowdown_seconds` is what its writing cost the iterations beside it, if known."""
+        """A checkpoint was taken; its writing slowed the iterations beside it by `slowdown_seconds`, if known."""
         cost = stall_seconds + slowdown_seconds
         self._spent_seconds += cost
         self._estimate_seconds = cost if self.checkpoints == 0 else 0.5 * (self._estimate_seconds + cost)
         self.checkpoints += 1
 
     def skipped(self) -> None:
-        """A checkpoint that was due could not be taken (the writer is busy): ask again 5 % later in the run."""
+        """A checkpoint that was due could not be taken (the writer is busy): wait for 5 % more of the run."""
         self._not_before = self._total_seconds * 1.05
 
     def due(self) -> bool:
         """Whether to take a checkpoint now."""
         total = self._total_seconds
-        return (
-            self._spent_seconds + self._estimate_seconds < self._share * total and total >= self._not_before
-        )
+        return self._spent_seconds + self._estimate_seconds < self._share * total and total >= self._not_before

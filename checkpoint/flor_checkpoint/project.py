@@ -19,7 +19,7 @@ class Project:
         self._known: dict[str, bool] = {"__main__": True}
 
     def owns(self, module: object) -> bool:
-        """Whether the module of that name is a file of the project (without a root: any file outside of libraries)."""
+        """Whether the module of that name is a file of the project (without a root: of no library)."""
         if not isinstance(module, str):
             return False
         known = self._known.get(module)

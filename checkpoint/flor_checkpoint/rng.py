@@ -62,7 +62,7 @@ def restore_process_state(state: Mapping[str, Any]) -> None:
     """Put back what `process_state` returned."""
     random.setstate(state["python"])
     cwd = state.get("cwd")
-    if isinstance(cwd, str) and cwd != _cwd() and os.path.isdir(cwd):  # noqa: PTH112
+    if isinstance(cwd, str) and cwd != _cwd() and os.path.isdir(cwd):
         os.chdir(cwd)
     if "numpy" in state:
         import numpy
@@ -76,7 +76,7 @@ def restore_process_state(state: Mapping[str, Any]) -> None:
 
 def _cwd() -> str | None:
     try:
-        return os.getcwd()  # noqa: PTH109
+        return os.getcwd()
     except OSError:
         return None
 

@@ -1,15 +1,14 @@
 """From namespaces to a graph of plain data: every object with an identity becomes a numbered node.
 
-The walk is breadth first, so a node's first access path is its shortest. It is the same walk at loop entry (the
-baseline) and at each checkpoint; what differs is what the `Contents` do with bytes. A node is a tuple that starts with
-its kind; `rebuild.py` reads what this module and `walk_arrays.py` write.
+The walk is breadth first, so a node's first access path is its shortest. It is the same walk at loop entry
+(the baseline) and at each checkpoint; what differs is what the `Contents` do with bytes. A node is a tuple that
+starts with its kind; the `encode_*` modules write nodes, the `rebuild_*` modules read them.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections import OrderedDict, deque
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import Any, Protocol
 
@@ -25,20 +24,21 @@ BIG_CONTAINER = 2048
 
 Node = tuple[object, ...]
 Namespaces = Mapping[str, Mapping[str, object]]
+Handlers = Mapping[str, Callable[[Any, Any, int], tuple[object, ...]]]
 
 
 class Contents(Protocol):
     """Where the bytes of big things go. What it returns is written in the node in their place."""
 
-    def container(self, thing: object, parts: tuple[object, ...]) -> object:
+    def container(self, thing: object, parts: tuple[object, ...], /) -> object:
         """A long text or the lists of a big container of atoms."""
 
-    def opaque(self, thing: object, data: bytes) -> tuple[object, bool]:
+    def opaque(self, thing: object, data: bytes, /) -> tuple[object, bool]:
         """A pickle; and whether it is what it was at loop entry."""
 
 
 class Memory:
-    """A piece of memory that tensors or arrays look at: a torch storage or an array that owns its elements."""
+    """A piece of memory that tensors or arrays look at: a torch storage, or an array with its own elements."""
 
     __slots__ = ("forced", "key", "nid", "owner", "users")
 
@@ -54,9 +54,12 @@ class Memory:
 class Walker:
     """One walk over the namespaces."""
 
-    def __init__(self, book: TypeBook, contents: Contents, known: Mapping[object, int] | None) -> None:
+    def __init__(
+        self, book: TypeBook, contents: Contents, known: Mapping[object, int] | None, handlers: Handlers
+    ) -> None:
         self.book = book
         self.contents = contents
+        self._handlers = handlers
         self.known = known
         """Node numbers of the walk at loop entry by identity; None in that walk itself."""
         self.nodes: list[Node | None] = []
@@ -70,17 +73,18 @@ class Walker:
         self.queue: deque[int] = deque()
         self.memories: dict[object, Memory] = {}
         self.buffers: set[int] = set()
+        self.slices: list[tuple[int, object]] = []
         self.roots: dict[str, dict[str, object]] = {}
         self.not_captured: list[tuple[str, str]] = []
         self.notes: list[str] = []
         self._specs: dict[type, str | None] = {}
-        self._weakrefs: list[int] = []
+        self.weakrefs: list[int] = []
         self._allocate(None, "root", -1, "", False)
 
     def walk(self, namespaces: Namespaces) -> None:
         """Walk everything that the namespaces hold."""
         for space, names in namespaces.items():
-            top = self._allocate(None, ("space", space), 0, space, space == "explicit")
+            top = self._allocate(None, ("space", space), 0, ("space", space), space == "explicit")
             self.nodes[top] = ("space",)
             self.roots[space] = {
                 name: self.ref(value, top, name)
@@ -89,7 +93,10 @@ class Walker:
             }
         self.nodes[0] = ("root",)
         self.drain()
-        for nid in self._weakrefs:
+        for nid, _ in self.slices:
+            self.nodes[nid] = self._handlers["slice"](self, self.objects[nid], nid)
+        self.drain()
+        for nid in self.weakrefs:
             target: Any = self.objects[nid]
             found = self.memo.get(id(target()))
             self.nodes[nid] = ("weakref", (found,) if found is not None else None)
@@ -97,7 +104,7 @@ class Walker:
     def drain(self) -> None:
         """Describe every node that waits."""
         queue, nodes, objects = self.queue, self.nodes, self.objects
-        handlers, kind = _HANDLERS, self.book.kind
+        handlers, kind = self._handlers, self.book.kind
         while queue:
             nid = queue.popleft()
             thing = objects[nid]
@@ -155,22 +162,13 @@ class Walker:
 
     def path(self, nid: int) -> str:
         """The access path of a node, as a person would write it: ``frame:0.model.bias``."""
-        steps: list[str] = []
-        while nid > 0:
-            step = self.steps[nid]
-            if isinstance(step, int):
-                steps.append(f"[{step}]")
-            elif isinstance(step, tuple):
-                steps.append(f"[{step[1]!r}]")
-            else:
-                steps.append(f".{step}")
-            nid = self.parents[nid]
-        return "".join(reversed(steps)).removeprefix(".")
+        return path_of(self.parents, self.steps, nid)
 
     def lost(self, nid: int, reason: str) -> Node:
         """The node of what cannot be captured."""
-        self.not_captured.append((self.path(nid), reason))
-        return ("lost", reason)
+        path = self.path(nid)
+        self.not_captured.append((path, reason))
+        return ("lost", reason, path)
 
     def note(self, nid: int, text: str) -> None:
         """Something worth knowing that is no failure."""
@@ -209,17 +207,33 @@ class Walker:
 
     def sequence(self, items: Any, nid: int) -> list[object]:
         """The encoded elements."""
-        if ATOMS.issuperset(map(type, items)) and not _long_text(items):
+        if ATOMS.issuperset(map(type, items)) and not long_text(items):
             return list(items)
         ref = self.ref
         return [ref(item, nid, index) for index, item in enumerate(list(items))]
 
 
-def _long_text(items: Any) -> bool:
+def path_of(parents: Sequence[int], steps: Sequence[object], nid: int) -> str:
+    """The access path that leads to a node, as a person would write it."""
+    parts: list[str] = []
+    while nid > 0:
+        step = steps[nid]
+        if isinstance(step, int):
+            parts.append(f"[{step}]")
+        elif isinstance(step, tuple):
+            parts.append(f".{step[1]}" if step[0] == "space" else f"[{step[1]!r}]")
+        else:
+            parts.append(f".{step}")
+        nid = parents[nid]
+    return "".join(reversed(parts)).removeprefix(".")
+
+
+def long_text(items: Any) -> bool:
+    """Whether a text among the items is too long to stand in the graph."""
     return any(type(item) in TEXT_ATOMS and len(item) > LONG_TEXT for item in items)
 
 
-def _is_plain(items: Any) -> bool:
+def is_plain(items: Any) -> bool:
     """Whether all items are atoms or tuples of atoms."""
     types = set(map(type, items))
     if types <= ATOMS:
@@ -227,248 +241,3 @@ def _is_plain(items: Any) -> bool:
     if not types <= ATOMS | {tuple}:
         return False
     return ATOMS.issuperset(map(type, chain.from_iterable(item for item in items if type(item) is tuple)))
-
-
-def _list(walker: Walker, thing: list[object], nid: int) -> Node:
-    if type(thing) is list and len(thing) >= BIG_CONTAINER and _is_plain(thing):
-        return ("atoms", "list", walker.contents.container(thing, (thing.copy(),)))
-    attrs = None if type(thing) is list else walker.attributes(thing, nid)
-    items = walker.sequence(list.copy(thing), nid)
-    return ("list", walker.cls(thing, nid, list), items, attrs)
-
-
-def _dict(walker: Walker, thing: dict[object, object], nid: int) -> Node:
-    cls = type(thing)
-    keys: list[object] = list(dict.keys(thing)) if cls is not OrderedDict else list(thing)
-    if cls is not dict and issubclass(cls, OrderedDict):
-        keys = list(OrderedDict.keys(thing))  # type: ignore[arg-type]
-    values = [dict.__getitem__(thing, key) for key in keys] if cls is not dict else list(thing.values())
-    if cls is dict and "__builtins__" in thing:
-        return ("keep", "namespace", None, True)
-    if cls is dict and len(keys) >= BIG_CONTAINER and _is_plain(keys) and _is_plain(values):
-        return ("atoms", "dict", walker.contents.container(thing, (keys, values)))
-    factory = walker.ref(getattr(thing, "default_factory", None), nid, "default_factory")
-    plain_keys = ATOMS.issuperset(map(type, keys)) and not _long_text(keys)
-    written_keys = keys if plain_keys else [_key(walker, key, nid, i) for i, key in enumerate(keys)]
-    ref = walker.ref
-    written = [
-        ref(value, nid, ("k", key)) if type(key) in ATOMS else ref(value, nid, ("value", i))
-        for i, (key, value) in enumerate(zip(keys, values, strict=True))
-    ]
-    attrs = walker.attributes(thing, nid) if cls not in _PLAIN_DICTS else None
-    return ("dict", walker.cls(thing, nid, dict), written_keys, written, plain_keys, factory, attrs)
-
-
-_PLAIN_DICTS = frozenset({dict})
-
-
-def _key(walker: Walker, key: object, nid: int, index: int) -> object:
-    return walker.ref(key, nid, ("key", index))
-
-
-def _set(walker: Walker, thing: Any, nid: int) -> Node:
-    kind = "set" if isinstance(thing, set) else "frozenset"
-    base = set if kind == "set" else frozenset
-    attrs = None if type(thing) is base else walker.attributes(thing, nid)
-    items = [walker.ref(item, nid, ("element", index)) for index, item in enumerate(list(thing))]
-    return (kind, walker.cls(thing, nid, base), items, attrs)
-
-
-def _tuple(walker: Walker, thing: tuple[object, ...], nid: int) -> Node:
-    cls = type(thing)
-    attrs = None if cls is tuple else walker.attributes(thing, nid)
-    return ("tuple", walker.cls(thing, nid, tuple), walker.sequence(tuple(thing), nid), attrs)
-
-
-def _deque(walker: Walker, thing: deque[object], nid: int) -> Node:
-    attrs = None if type(thing) is deque else walker.attributes(thing, nid)
-    return ("deque", walker.cls(thing, nid, deque), walker.sequence(list(thing), nid), thing.maxlen, attrs)
-
-
-def _bytearray(_walker: Walker, thing: bytearray, _nid: int) -> Node:
-    return ("bytearray", bytes(thing))
-
-
-def _object(walker: Walker, thing: object, nid: int) -> Node:
-    return ("object", walker.cls(thing, nid), walker.attributes(thing, nid) or {}, False)
-
-
-def _class(walker: Walker, thing: Any, nid: int) -> Node:
-    spec = spec_of(thing)
-    if not walker.book.project.owns(getattr(thing, "__module__", None)):
-        return ("keep", "class", spec, False)
-    attrs: dict[str, object] = {}
-    for name, value in list(vars(thing).items()):
-        hidden = name.startswith(("__", "_abc_", "_member_", "_value2member"))
-        if not hidden and not hasattr(type(value), "__get__") and not isinstance(value, type | thing):
-            attrs[name] = walker.ref(value, nid, name)
-    return ("class", spec, attrs)
-
-
-def _function(walker: Walker, thing: Any, nid: int) -> Node:
-    spec = spec_of(thing)
-    if not walker.book.project.owns(thing.__module__):
-        return ("keep", "function", spec, False)
-    cells = [walker.ref(cell, nid, ("cell", index)) for index, cell in enumerate(thing.__closure__ or ())]
-    defaults = walker.ref(thing.__defaults__, nid, "__defaults__")
-    keywords = walker.ref(thing.__kwdefaults__, nid, "__kwdefaults__")
-    attrs = {name: walker.ref(value, nid, name) for name, value in list(vars(thing).items())}
-    return ("function", spec, cells, defaults, keywords, attrs)
-
-
-def _cell(walker: Walker, thing: Any, nid: int) -> Node:
-    try:
-        content = thing.cell_contents
-    except ValueError:
-        return ("cell", False, None)
-    return ("cell", True, walker.ref(content, nid, "cell_contents"))
-
-
-def _method(walker: Walker, thing: Any, nid: int) -> Node:
-    return (
-        "method",
-        walker.ref(thing.__func__, nid, "__func__"),
-        walker.ref(thing.__self__, nid, "__self__"),
-    )
-
-
-def _builtin(walker: Walker, thing: Any, nid: int) -> Node:
-    owner = thing.__self__
-    if owner is None or isinstance(owner, type(warnings)):
-        module = getattr(owner, "__name__", None)
-        spec = spec_of(thing)
-        if spec is None and isinstance(module, str):
-            spec = f"{module}:{thing.__name__}"
-        return ("keep", "function", spec, False)
-    return ("builtin", walker.ref(owner, nid, "__self__"), thing.__name__)
-
-
-def _partial(walker: Walker, thing: Any, nid: int) -> Node:
-    parts = [walker.ref(part, nid, ("part", i)) for i, part in enumerate((thing.func, thing.args, thing.keywords))]
-    attrs = {name: walker.ref(value, nid, name) for name, value in list(vars(thing).items())}
-    return ("partial", *parts, attrs)
-
-
-def _named(_walker: Walker, thing: object, _nid: int) -> Node:
-    return ("keep", "function", spec_of(thing), False)
-
-
-def _keep(_walker: Walker, thing: Any, _nid: int) -> Node:
-    if isinstance(thing, type(warnings)):
-        return ("keep", "module", thing.__name__, True)
-    return ("keep", f"{type(thing).__module__}.{type(thing).__qualname__}", None, True)
-
-
-def _weakref(walker: Walker, _thing: object, nid: int) -> Node:
-    walker._weakrefs.append(nid)
-    return ("weakref", None)
-
-
-def _proxy(walker: Walker, thing: Any, nid: int) -> Node:
-    return ("proxy", walker.ref(dict(thing), nid, "copy"))
-
-
-def _generator(walker: Walker, thing: Any, nid: int) -> Node:
-    frame = getattr(thing, "gi_frame", "") if type(thing).__name__ == "generator" else ""
-    if frame is None:
-        return ("exhausted",)
-    return walker.lost(nid, f"a {type(thing).__name__} in the middle of its code cannot be captured")
-
-
-def _iterator(walker: Walker, thing: Any, nid: int) -> Node:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            made = thing.__reduce__()
-    except Exception as error:  # whatever its parts raise
-        return walker.lost(nid, f"{type(thing).__name__}: {error}")
-    maker: Any = made[0]
-    state = made[2] if len(made) > 2 else None
-    args = [walker.ref(arg, nid, ("arg", index)) for index, arg in enumerate(made[1])]
-    return ("iterator", maker.__name__, maker.__module__, args, walker.ref(state, nid, "state"))
-
-
-def _dataset(walker: Walker, thing: Any, nid: int) -> Node:
-    if walker.origin(nid) < 0 and walker.known is not None:
-        return _object(walker, thing, nid)
-    walker.forced[nid] = False
-    attrs = {
-        name: walker.ref(value, nid, name)
-        for name, value in list(vars(thing).items())
-        if walker.book.leaf(type(value)) is not None or _is_light(walker, value)
-    }
-    return ("object", walker.cls(thing, nid), attrs, True)
-
-
-_LIGHT_KINDS = frozenset(
-    "tensor array dataset random torch_generator numpy_state numpy_generator tuple function".split()
-)
-
-
-def _is_light(walker: Walker, value: Any) -> bool:
-    kind = walker.book.kind(type(value))
-    if type(value) in ATOMS or kind in _LIGHT_KINDS:
-        return True
-    if kind in ("list", "dict", "set", "deque"):
-        return len(value) < 1000 or _is_plain(value)
-    return False
-
-
-def _loader(walker: Walker, thing: Any, nid: int) -> Node:
-    walker.forced[nid] = False
-    attrs = {
-        name: walker.ref(value, nid, name)
-        for name, value in list(vars(thing).items())
-        if not name.endswith("_iterator")
-    }
-    attrs.setdefault("_iterator", None)
-    return ("object", walker.cls(thing, nid), attrs, True)
-
-
-def _module(walker: Walker, thing: Any, nid: int) -> Node:
-    walker.forced[nid] = True
-    cls = walker.cls(thing, nid)
-    attrs: dict[str, object] = {}
-    ref = walker.ref
-    for name, value in list(vars(thing).items()):
-        empty = _EMPTY.get(type(value)) if not value and name[0] == "_" else None
-        attrs[name] = ref(value, nid, name) if empty is None else empty
-    for buffer in thing._buffers.values():
-        walker.buffers.add(id(buffer))
-    return ("object", cls, attrs, False)
-
-
-_EMPTY: dict[type, object] = {dict: ("empty", "dict"), OrderedDict: ("empty", "odict")}
-
-
-def _optimizer(walker: Walker, thing: Any, nid: int) -> Node:
-    walker.forced[nid] = True
-    return _object(walker, thing, nid)
-
-
-_HANDLERS: dict[str, Any] = {
-    "list": _list,
-    "dict": _dict,
-    "set": _set,
-    "frozenset": _set,
-    "tuple": _tuple,
-    "deque": _deque,
-    "bytearray": _bytearray,
-    "object": _object,
-    "class": _class,
-    "function": _function,
-    "named": _named,
-    "cell": _cell,
-    "method": _method,
-    "builtin": _builtin,
-    "partial": _partial,
-    "keep": _keep,
-    "weakref": _weakref,
-    "proxy": _proxy,
-    "generator": _generator,
-    "iterator": _iterator,
-    "dataset": _dataset,
-    "loader": _loader,
-    "nnmodule": _module,
-    "optimizer": _optimizer,
-}

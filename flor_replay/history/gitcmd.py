@@ -104,7 +104,9 @@ class GitCommands:
 def _explain(errors: str, words: Sequence[str], root: str) -> str:
     first = next((line for line in errors.splitlines() if line.strip()), "").strip()
     if "dubious ownership" in errors:
-        return f"git does not trust {root} (it belongs to another user): git config --global --add safe.directory {root}"
+        return (
+            f"git does not trust {root} (it belongs to another user): git config --global --add safe.directory {root}"
+        )
     if "not a git repository" in errors:
         return f"{root} is not a git repository"
     return f"git {words[0]} failed in {root}: {first or 'no reason given'}"

@@ -54,7 +54,14 @@ def take(root: str) -> dict[str, Any]:
         listed = ", ".join(f"{item['path']} ({item['bytes'] / 2**20:.0f} MB)" for item in large[:3])
         more = f" and {len(large) - 3} more" if len(large) > 3 else ""
         warning = f"left out of the version as too large: {listed}{more}. Add them to .gitignore or to git"
-    return {"commit": commit, "head": head, "branch": branch, "clean": clean, "large": large, "warning": warning}
+    return {
+        "commit": commit,
+        "head": head,
+        "branch": branch,
+        "clean": clean,
+        "large": large,
+        "warning": warning,
+    }
 
 
 def _commit(git: GitCommands, tree: str, head: str | None) -> str:

@@ -12,7 +12,7 @@ from flor_replay.record import session as _session
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from typing import Any, TypeVar
+    from typing import TypeVar
 
     import pandas as pd
 
@@ -129,7 +129,14 @@ def dataframe(
     if session is not None:
         session.flush()
     return frames.build(
-        names, root, last=last, runs=runs, filename=filename, source=source, diverged=diverged, fidelity=fidelity
+        names,
+        root,
+        last=last,
+        runs=runs,
+        filename=filename,
+        source=source,
+        diverged=diverged,
+        fidelity=fidelity,
     )
 
 
@@ -144,5 +151,3 @@ def query(sql: str, *, root: str | None = None) -> pd.DataFrame:
     if session is not None:
         session.flush()
     return views.run_query(sql, root)
-
-

@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 
     from flor_checkpoint import AdaptivePolicy, Capturer
 
-    from flor_replay.record.session import Session
+    from flor_replay.record.run import Session
 
 MAX_MAIN_LOOPS = 64  # a script that enters main loops without end (a server) keeps its first ones replayable
+WAIT_SECONDS = 0.05
 
 
 class Recorder:
@@ -96,6 +97,7 @@ class _MainLoop:
         self._ordinal = ordinal
         self._capturer: Capturer | None = None
         self._policy: AdaptivePolicy | None = None
+        self._always = os.environ.get("FLOR_CHECKPOINTS", "").lower() == "all"  # whatever it costs: for tests
         self._wanted = False  # the running iteration is due: its exits and the next start are captured
         self._asked = -1  # the iteration for which the policy was asked
         self._stall = 0.0
@@ -139,7 +141,7 @@ class _MainLoop:
 
     def _due(self) -> bool:
         self._asked = self.level.index
-        return self._policy is not None and self._policy.due()
+        return self._policy is not None and (self._always or self._policy.due())
 
     def _enter(self) -> None:
         from flor_checkpoint import AdaptivePolicy, Capturer
@@ -156,7 +158,7 @@ class _MainLoop:
         seconds = capturer.baseline(spaces)
         self._capturer = capturer
         self._policy = AdaptivePolicy()
-        self._policy.expect(seconds)
+        self._policy.baseline(seconds)
 
     def _capture(self, point: dict[str, Any]) -> None:
         self._guarded(lambda: self._take(point))
@@ -169,6 +171,8 @@ class _MainLoop:
         where = {"loop": self._name, "occurrence": self.level.occurrence, "ordinal": self._ordinal, **point}
         if between:
             where["not_captured"] = [f"local state of {name}" for name in between]
+        # The two of a pair come close together: the first is given a moment to reach the disk.
+        self._capturer.wait(60.0 if self._always else WAIT_SECONDS)
         self._capturer.capture(spaces, where)
         self._stall += perf_counter() - began
 
@@ -188,4 +192,3 @@ class _MainLoop:
             )
             if os.environ.get("FLOR_DEBUG"):
                 sys.excepthook(type(error), error, error.__traceback__)
-

@@ -20,7 +20,18 @@ ENVIRONMENT = (
     "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "PYTHONHASHSEED",
     "PYTORCH_CUDA_ALLOC_CONF", "RANK", "TF_DETERMINISTIC_OPS", "TOKENIZERS_PARALLELISM", "TZ", "WORLD_SIZE",
 )  # fmt: skip
-PACKAGES = ("torch", "numpy", "sklearn", "scipy", "pandas", "torchvision", "transformers", "lightning", "jax", "tensorflow")
+PACKAGES = (
+    "torch",
+    "numpy",
+    "sklearn",
+    "scipy",
+    "pandas",
+    "torchvision",
+    "transformers",
+    "lightning",
+    "jax",
+    "tensorflow",
+)
 
 
 def how_started(root: str) -> dict[str, Any]:
@@ -102,17 +113,3 @@ def compute() -> dict[str, Any]:
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         found["device"] = torch.cuda.get_device_name()
     return found
-
-
-def process() -> dict[str, Any]:
-    """What tells this process from another that gets the same pid later."""
-    return {"pid": os.getpid(), "start": start_time(os.getpid()), "host": socket.gethostname()}
-
-
-def start_time(pid: int) -> int | None:
-    """When a process started, in clock ticks since boot; None where it is gone or the system does not say."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return int(file.read().rpartition(b")")[2].split()[19])
-    except (OSError, ValueError, IndexError):
-        return None

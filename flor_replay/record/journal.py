@@ -7,8 +7,8 @@ A line is one JSON object. ``e`` says what it is:
   h 0 recorded, 1 written by an added hindsight statement, 2 by one that replaces a statement
 - ``v`` the value of an iteration where it is a scalar other than its index: l c i, k a f x
 - ``d`` the duration of an iteration of a main loop: l c i, d seconds, b seconds since the run's start when it began
-- ``b`` a loop began: l c, i of the iterations around it, k what it runs over
-- ``e`` a loop ended: l c, i, n iterations, d seconds, k what it ran over, x "exhausted" or "closed" (break, return, exception)
+- ``b`` a loop began, after s records: l c, i of the iterations around it, k what it runs over
+- ``e`` a loop ended, after s records: l c, i, n iterations, d seconds, k what it ran over, x "exhausted" or "closed" (break, return, exception)
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ class Journal:
         _, prefix, name, occurrence, iterations, seconds, kind, end = item
         names = (*[level[0] for level in prefix], name)
         place = _place(names, (*prefix, (name, occurrence, -1)))
-        line = f'{{"e":"{event}"{place},"k":{_quote(kind)}'
+        line = f'{{"e":"{event}","s":{self._sequence}{place},"k":{_quote(kind)}'
         if event == "e":
             line += f',"n":{iterations},"d":{seconds!r},"x":"{end}"'
         return line + "}"

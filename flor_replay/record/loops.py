@@ -32,7 +32,18 @@ if TYPE_CHECKING:
 class Level:
     """One open level of a thread's loop stack. It does not keep its iterator alive: its end is how ``break`` is seen."""
 
-    __slots__ = ("began", "counts", "every", "index", "iterator", "name", "occurrence", "occurrences", "path", "prefix")
+    __slots__ = (
+        "began",
+        "counts",
+        "every",
+        "index",
+        "iterator",
+        "name",
+        "occurrence",
+        "occurrences",
+        "path",
+        "prefix",
+    )
 
     def __init__(self, name: str, prefix: Path, occurrence: int) -> None:
         self.name = name
@@ -137,7 +148,9 @@ class LoopIterator:
     def __init__(self, name: str, iterable: Iterable[Any], stack: Stack, observer: LoopObserver) -> None:
         self.name = name
         self.source = iterable
-        self.level: Level | None = None  # opened by the first next(): only then is it known inside which iteration it runs
+        self.level: Level | None = (
+            None  # opened by the first next(): only then is it known inside which iteration it runs
+        )
         self.paused = 0.0  # seconds of this iteration that were ours (checkpoints), not training's
         self.started = 0.0
         self._iterator: Iterator[Any] | None = None

@@ -9,11 +9,11 @@ import threading
 import time
 from time import perf_counter
 
-from flor_replay import values
+from flor_replay import processes, values
 from flor_replay.record import args, entry
 from flor_replay.record.journal import Journal
 from flor_replay.record.loops import Level, Loop, LoopIterator, Stack, kind_of
-from flor_replay.record.session import warn
+from flor_replay.record.notices import warn
 from flor_replay.store import layout
 
 TYPE_CHECKING = False
@@ -85,7 +85,7 @@ class Session:
             "entry": started,
             "environment": entry.environment(),
             "machine": entry.machine(),
-            "process": entry.process(),
+            "process": processes.identity(),
             "rank": int(rank) if rank.isdigit() else 0,
             "args": {},
             **given,
@@ -150,15 +150,24 @@ class Session:
 
     def note_loop_end(self, loop: LoopIterator, end: str) -> None:
         seconds = perf_counter() - loop.started
-        item = ("e", loop.prefix, loop.name, loop.occurrence, loop.index + 1, seconds, kind_of(loop.source), end)
+        item = (
+            "e",
+            loop.prefix,
+            loop.name,
+            loop.occurrence,
+            loop.index + 1,
+            seconds,
+            kind_of(loop.source),
+            end,
+        )
         self.journal.append(item)
 
     def note_value(self, level: Level, value: object) -> None:
         """Keep the value of an iteration where it says more than its index."""
-        if value is level.index or type(value) is int and value == level.index:
+        if value is level.index or (type(value) is int and value == level.index):
             return
         kind = type(value)
-        if kind in (int, float, str, bool) or kind.__module__ == "numpy" and kind.__name__ != "ndarray":
+        if kind in (int, float, str, bool) or (kind.__module__ == "numpy" and kind.__name__ != "ndarray"):
             if kind is str and len(value) > 4096:  # type: ignore[arg-type]
                 return
             self.journal.append(("v", level.path, self.encode(value)))

@@ -10,20 +10,13 @@ import os
 import sys
 
 from flor_replay.project import is_library, main_file, project_root, store_path
+from flor_replay.record.notices import warn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from flor_replay.record.rng import StartRng
     from flor_replay.record.run import Session
     from flor_replay.record.versioning import VersionTaker
-
-
-def warn(message: str) -> None:
-    """One line on stderr: recording never raises in the user's training loop."""
-    try:
-        print(f"flor: {message}", file=sys.stderr, flush=True)
-    except (OSError, ValueError):
-        pass
 
 
 _current: Session | None = None
@@ -66,8 +59,9 @@ def silence() -> None:
 def on_import() -> None:
     """What ``import flor`` does: see that loader workers stay silent, take the RNG state and the version."""
     global _silent, _version, _rng
-    if os.environ.get("FLOR_REPLAY_TASK") or _silent:
-        return  # the replay's worker installs a session of its own
+    if os.environ.get("FLOR_REPLAY_TASK"):
+        _silent = _current is None  # the replay's worker has a session of its own; processes it starts have none
+        return
     if os.environ.get("FLOR", "").lower() in ("off", "0") or _is_child():
         _silent = True
         return

@@ -70,7 +70,14 @@ def accepted_replays(everything: Sequence[Run], diverged: bool = False) -> list[
 def overview(recorded: Sequence[Run]) -> pd.DataFrame:
     """One row a run with its arguments."""
     rows = [
-        {"projid": r.projid, "tstamp": r.started, "filename": r.filename, "run": r.run, "status": r.status, **r.args}
+        {
+            "projid": r.projid,
+            "tstamp": r.started,
+            "filename": r.filename,
+            "run": r.run,
+            "status": r.status,
+            **r.args,
+        }
         for r in recorded
     ]
     columns = ["projid", "tstamp", "filename", "run", "status"]
@@ -81,7 +88,12 @@ class Pivot:
     """One dataframe being made."""
 
     def __init__(
-        self, recorded: Sequence[Run], replays: Sequence[Run], names: list[str], source: str | None, fidelity: bool
+        self,
+        recorded: Sequence[Run],
+        replays: Sequence[Run],
+        names: list[str],
+        source: str | None,
+        fidelity: bool,
     ) -> None:
         self._names = names
         self._source = source
@@ -123,9 +135,12 @@ class Pivot:
 
     def _read(self, connection: duckdb.DuckDBPyConnection, runs: Sequence[Run], where: str) -> pd.DataFrame:
         source = records.table(runs)
-        (depth,) = records.fetch(connection, f"select coalesce(max(len(indices)), 0) from ({source}) where {where}", [self._names])[0]
+        (depth,) = records.fetch(
+            connection, f"select coalesce(max(len(indices)), 0) from ({source}) where {where}", [self._names]
+        )[0]
         levels = "".join(
-            f", coalesce(occurrences[{d + 1}], -1) as c{d}, coalesce(indices[{d + 1}], -1) as i{d}" for d in range(int(depth))  # type: ignore[call-overload]
+            f", coalesce(occurrences[{d + 1}], -1) as c{d}, coalesce(indices[{d + 1}], -1) as i{d}"
+            for d in range(int(depth))  # type: ignore[call-overload]
         )
         return connection.execute(
             f"select run, name, kind, int_value, float_value, text_value, array_to_string(loops, '{_KEY}') as shape, "
@@ -186,7 +201,9 @@ class Pivot:
             mine = part[part["name"] == name]
             if mine.empty:
                 continue
-            column = mine[key].assign(**{f"{_KEY}v{name}": self._decode(mine), f"{_KEY}f{name}": mine["verdict"].to_numpy()})
+            column = mine[key].assign(
+                **{f"{_KEY}v{name}": self._decode(mine), f"{_KEY}f{name}": mine["verdict"].to_numpy()}
+            )
             if not repeated:
                 rows = rows.merge(column, on=key, how="left")
                 continue
@@ -211,7 +228,9 @@ class Pivot:
         clashing = [c for c in once.columns if c not in path and c in part.columns]
         shown = part[path].drop_duplicates()
         if clashing:  # a name logged at both levels: the outer value has its own row
-            values_here = once[[*path, *[c for c in clashing if c.startswith(f"{_KEY}v")]]].dropna(how="all", subset=[c for c in clashing if c.startswith(f"{_KEY}v")])
+            values_here = once[[*path, *[c for c in clashing if c.startswith(f"{_KEY}v")]]].dropna(
+                how="all", subset=[c for c in clashing if c.startswith(f"{_KEY}v")]
+            )
             shown = shown.merge(values_here[path].drop_duplicates().assign(own=True), on=path, how="left")
             shown = shown[shown["own"].isna()].drop(columns="own")
         return joined, shown.merge(once[path], on=path)
@@ -235,7 +254,9 @@ class Pivot:
         if kinds == {"bool"}:
             return part["int_value"].to_numpy(dtype="int64").astype(bool)
         found = np.empty(len(part), dtype=object)
-        columns = zip(part["run"], part["kind"], part["int_value"], part["float_value"], part["text_value"], strict=True)
+        columns = zip(
+            part["run"], part["kind"], part["int_value"], part["float_value"], part["text_value"], strict=True
+        )
         for place, (run, kind, whole, real, text) in enumerate(columns):
             if kind in ("int", "bool"):
                 number = None if pd.isna(whole) else int(whole)
@@ -271,7 +292,9 @@ class Pivot:
 
     # -- the result -------------------------------------------------------------------------------------------------
 
-    def _finish(self, parts: list[pd.DataFrame], shapes: Sequence[Shape], loop_values: dict[Shape, pd.DataFrame]) -> pd.DataFrame:
+    def _finish(
+        self, parts: list[pd.DataFrame], shapes: Sequence[Shape], loop_values: dict[Shape, pd.DataFrame]
+    ) -> pd.DataFrame:
         loop_names = list(dict.fromkeys(name for shape in sorted(shapes, key=len, reverse=True) for name in shape))
         loop_names.sort(key=lambda name: min(shape.index(name) for shape in shapes if name in shape))
         frames = []
@@ -283,7 +306,11 @@ class Pivot:
                 prefix = shape[: depth + 1]
                 if prefix in loop_values:
                     keys = ["place", *self._levels(prefix)]
-                    out = out.merge(loop_values[prefix].rename(columns={f"{_KEY}loop": f"{_KEY}w{name}"}), on=keys, how="left")
+                    out = out.merge(
+                        loop_values[prefix].rename(columns={f"{_KEY}loop": f"{_KEY}w{name}"}),
+                        on=keys,
+                        how="left",
+                    )
             for depth, name in enumerate(shape):
                 out[f"{_KEY}l{name}"] = out[f"i{depth}"]
             frames.append(out)

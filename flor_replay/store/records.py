@@ -57,7 +57,9 @@ def connect() -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def fetch(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Sequence[object] = ()) -> list[tuple[object, ...]]:
+def fetch(
+    connection: duckdb.DuckDBPyConnection, sql: str, parameters: Sequence[object] = ()
+) -> list[tuple[object, ...]]:
     """All rows of a query over the store's files. Raises StoreError naming what cannot be read."""
     import duckdb
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from flor_replay import project, values
 from flor_replay.errors import StoreError
-from flor_replay.record.entry import start_time
+from flor_replay.processes import start_time
 from flor_replay.store import layout
 
 SILENT_SECONDS = 300.0  # a run of another machine without a heartbeat for so long is taken for dead
@@ -64,7 +64,8 @@ class Run:
     def args(self) -> dict[str, Any]:
         found = {}
         for name, kept in self.info.get("args", {}).items():
-            found[name] = values.decode(*kept["value"], files=self.folder.files)
+            kind, number, text = kept["value"]
+            found[name] = values.decode(kind, number, text, self.folder.files)
         return found
 
     @property

@@ -20,6 +20,7 @@ LOG_COLUMNS = {
 
 # loops.parquet: one row a loop, an iteration with a value, or an iteration of a main loop with its duration
 LOOP_COLUMNS = {
+    "seq": "BIGINT",  # log records made before a loop began or ended
     "event": "VARCHAR",  # "begin" and "end" of a loop, "value" and "duration" of an iteration
     "loops": "VARCHAR[]",  # names of the loops, outermost first; the last is the one meant
     "occurrences": "INTEGER[]",
@@ -48,7 +49,8 @@ SELECT_LOG = """
     from {live} where e = 'r'
 """
 SELECT_LOOPS = """
-    select case e when 'v' then 'value' when 'd' then 'duration' when 'b' then 'begin' else 'end' end as event,
+    select s as seq,
+           case e when 'v' then 'value' when 'd' then 'duration' when 'b' then 'begin' else 'end' end as event,
            l as loops, c as occurrences, i as indices, k as kind, a as int_value, f as float_value,
            case when e = 'v' then x end as text_value, case when e = 'e' then n::BIGINT end as iterations,
            d as seconds, b as began, case when e = 'e' then x end as ended_by

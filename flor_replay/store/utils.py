@@ -18,7 +18,11 @@ def latest(frame: pd.DataFrame) -> pd.DataFrame:
     for column in columns[len(_FIXED) :]:
         if column.endswith("_value") or column in loops:
             continue
-        if column not in _FIXED and pd.api.types.is_integer_dtype(frame[column]) and column in frame.attrs.get("loops", ()):
+        if (
+            column not in _FIXED
+            and pd.api.types.is_integer_dtype(frame[column])
+            and column in frame.attrs.get("loops", ())
+        ):
             loops.append(column)
     keys = [f"{column}_value" if f"{column}_value" in columns else column for column in loops]
     if not keys:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from flor_replay.errors import QueryError
-from flor_replay.store import layout, records, schema
+from flor_replay.store import layout, records
 from flor_replay.store.runs import Run, all_runs, open_store
 
 if TYPE_CHECKING:
@@ -48,15 +48,22 @@ def register(connection: duckdb.DuckDBPyConnection, everything: Sequence[Run]) -
     replays = [run for run in everything if run.replay_of]
     _fill(connection, "runs", RUN_COLUMNS, [_run_row(run) for run in recorded])
     _fill(connection, "replays", REPLAY_COLUMNS, [_replay_row(run) for run in replays])
-    _fill(connection, "checkpoints", CHECKPOINT_COLUMNS, [row for run in recorded for row in _checkpoint_rows(run)])
+    _fill(
+        connection,
+        "checkpoints",
+        CHECKPOINT_COLUMNS,
+        [row for run in recorded for row in _checkpoint_rows(run)],
+    )
     value = "coalesce(text_value, float_value::varchar, int_value::varchar)"
     connection.execute(
         "create view logs as select l.run as run, name, kind, int_value, float_value, text_value, "
-        f"{value} as value, loops, occurrences, indices, ordinal, seq, to_timestamp(time) as time, 'recorded' as source "
+        f"{value} as value, loops, occurrences, indices, ordinal, seq, to_timestamp(time) as time, "
+        "'recorded' as source "
         f"from ({records.table(recorded)}) l "
         "union all by name "
         "select r.run as run, name, kind, int_value, float_value, text_value, "
-        f"{value} as value, loops, occurrences, indices, ordinal, seq, to_timestamp(time) as time, 'backfilled' as source "
+        f"{value} as value, loops, occurrences, indices, ordinal, seq, to_timestamp(time) as time, "
+        "'backfilled' as source "
         f"from ({records.table(replays)}) l join replays r on r.replay = l.run "
         "where l.hindsight > 0 and r.verdict in ('exact', 'close', 'unchecked')"
     )
@@ -107,9 +114,15 @@ def _checkpoint_rows(run: Run) -> list[tuple[Any, ...]]:
             point = manifest["point"]
             rows.append(
                 (
-                    run.run, manifest.get("id"), point.get("loop"), point.get("index"), point.get("at"),
-                    manifest.get("stall_seconds"), manifest.get("bytes_logical"), manifest.get("bytes_written"),
+                    run.run,
+                    manifest.get("id"),
+                    point.get("loop"),
+                    point.get("index"),
+                    point.get("at"),
+                    manifest.get("stall_seconds"),
+                    manifest.get("bytes_logical"),
+                    manifest.get("bytes_written"),
                     _json(manifest.get("not_captured")),
-                )  # fmt: skip
+                )
             )
     return rows

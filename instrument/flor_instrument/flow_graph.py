@@ -1,8 +1,9 @@
-"""The statements of one function (or module) as a graph of points, with the flor loops that they enter and leave.
+"""The statements of one function (or module) as a graph of points, with the flor loops that they enter and
+leave.
 
-A point does at most one thing: enters a flor loop, begins its next iteration, leaves it, or calls functions of the
-project. Every way out of a block is there: the end, `break`, `continue`, `return`, and an exception from any point,
-each through the `finally` blocks on its way and out of the flor loops that it leaves.
+A point does at most one thing: enters a flor loop, begins its next iteration, leaves it, or calls functions
+of the project. Every way out of a block is there: the end, `break`, `continue`, `return`, and an exception
+from any point, each through the `finally` blocks on its way and out of the flor loops that it leaves.
 """
 
 from __future__ import annotations
@@ -24,15 +25,12 @@ from flor_instrument.scopes_calls import (
     dotted,
     only_value,
     tail,
+    words,
 )
 
 Unit = Function | Module
-WRAPPERS = frozenset(
-    "enumerate zip tqdm trange track progress_bar progress islice takewhile alive_it".split()
-)
-EAGER = frozenset(
-    "sum list tuple set dict sorted max min any all join fsum mean array stack cat tensor".split()
-)
+WRAPPERS = words("enumerate zip tqdm trange track progress_bar progress islice takewhile alive_it")
+EAGER = words("sum list tuple set dict sorted max min any all join fsum mean array stack cat tensor")
 CALL_THROUGH = frozenset({"fire.Fire", "typer.run", "absl.app.run", "asyncio.run", "cProfile.run"})
 SWALLOWING = frozenset({"suppress", "raises", "ExitStack", "assertRaises"})
 
@@ -123,7 +121,7 @@ class Builder:
         self.body(unit.node.body if isinstance(unit, Function) else unit.tree.body)
         self._to(self.graph.end)
 
-    # -- points ------------------------------------------------------------------------------------------------------
+    # -- points ----------------------------------------------------------------------------------------------
 
     def _point(self, op: Op = Op.NOTHING, loop: LoopSite | None = None) -> Point:
         return Point(op, loop, thrown=self.throw)
@@ -172,7 +170,7 @@ class Builder:
 
     _handler: tuple[Point, int] | None = None
 
-    # -- statements --------------------------------------------------------------------------------------------------
+    # -- statements ------------------------------------------------------------------------------------------
 
     def body(self, statements: Sequence[ast.stmt]) -> None:
         for statement in statements:
@@ -348,8 +346,6 @@ class Builder:
             for handler in node.handlers:
                 self.here = caught
                 self._step()
-                if handler in self.marked:
-                    self._mark()
                 self.body(handler.body)
                 self._to(after_body)
         else:
@@ -404,7 +400,7 @@ class Builder:
         self._to(done)
         self.here = done
 
-    # -- flor loops ----------------------------------------------------------------------------------------------------
+    # -- flor loops ------------------------------------------------------------------------------------------
 
     def _loop_calls(self, node: ast.AST) -> list[ast.Call]:
         return [
@@ -449,13 +445,11 @@ class Builder:
     def _odd(self, node: ast.AST, why: str) -> None:
         self.graph.odd = f"{why} ({self.module.path} line {getattr(node, 'lineno', '?')})"
 
-    # -- expressions ---------------------------------------------------------------------------------------------------
+    # -- expressions -----------------------------------------------------------------------------------------
 
     def expr(self, node: ast.expr) -> None:
         """The calls that evaluating an expression makes, in order, and what it hands out."""
-        if isinstance(node, ast.Lambda):
-            self._aside(node)
-        elif isinstance(node, ast.GeneratorExp):
+        if isinstance(node, (ast.Lambda, ast.GeneratorExp)):
             self._aside(node)
         elif isinstance(node, ast.IfExp):
             self.expr(node.test)
@@ -463,7 +457,7 @@ class Builder:
         elif isinstance(node, ast.BoolOp):
             self.expr(node.values[0])
             rest = node.values[1:]
-            self._either([lambda: [self.expr(v) for v in rest], lambda: None])
+            self._either([lambda: self._exprs(rest), lambda: None])
         elif isinstance(node, COMPREHENSIONS):
             self._comprehension(node)
         elif isinstance(node, ast.Call):
@@ -477,6 +471,10 @@ class Builder:
             for child in ast.iter_child_nodes(node):
                 if isinstance(child, ast.expr):
                     self.expr(child)
+
+    def _exprs(self, nodes: Sequence[ast.expr]) -> None:
+        for node in nodes:
+            self.expr(node)
 
     def _either(self, ways: Sequence[Callable[[], object]]) -> None:
         before, done = self.here, self._point()
@@ -530,10 +528,10 @@ class Builder:
 
     def _call_expr(self, node: ast.Call) -> None:
         index, module = self.index, self.module
-        if self.index.is_flor(module, node.func, "loop") and node.func not in self.handled:
-            # a name that a `for` uses once is handled where the `for` stands
-            if not self._loop_is_named(node):
-                self._odd(node, "flor.loop is not the iterable of a for statement")
+        is_loop = index.is_flor(module, node.func, "loop") and node.func not in self.handled
+        # a name that a `for` uses once is handled where the `for` stands
+        if is_loop and not self._loop_is_named(node):
+            self._odd(node, "flor.loop is not the iterable of a for statement")
         name = tail(node.func)
         eager = name in EAGER and not index.named.get(name)
         if isinstance(node.func, ast.Attribute):
@@ -551,9 +549,8 @@ class Builder:
                 continue
             else:
                 self.expr(arg)
-        if name in {"getattr", "hasattr"} and len(node.args) > 1 and isinstance(node.args[1], ast.Constant):
-            if name == "getattr":
-                self.graph.escapes.update(index.named.get(str(node.args[1].value), ()))
+        if name == "getattr" and len(node.args) > 1 and isinstance(node.args[1], ast.Constant):
+            self.graph.escapes.update(index.named.get(str(node.args[1].value), ()))
         callees, certain = self.resolve(node.func)
         if callees:
             self._call(callees, certain)
@@ -570,7 +567,7 @@ class Builder:
                 return len(uses) == 2 and len(loops) == 1
         return False
 
-    # -- who is meant --------------------------------------------------------------------------------------------------
+    # -- who is meant ----------------------------------------------------------------------------------------
 
     def _as_units(self, found: Sequence[Function | Class | Module]) -> list[Unit]:
         units: list[Unit] = []
@@ -665,6 +662,8 @@ class Builder:
         classes = {
             c for held in index.holds(self.module, self.function, receiver) for c in index.family(held)
         }
+        if not classes and index.is_unknown(self.module, self.function, receiver):
+            return list(index.methods.get(name, ())), False
         return self._methods(classes, name), False
 
     def _methods(self, classes: set[Class], name: str) -> list[Unit]:

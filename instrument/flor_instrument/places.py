@@ -1,8 +1,9 @@
 """Where in a run a statement may execute: before, in and after the loops that replay is planned by.
 
-`where` runs the project on paper. Each step of each function is visited in every loop position in which it may run,
-calls are followed by name, and whatever cannot be followed (a callback, a hook, a generator, a framework's own call)
-may run at every place. More places than true cost time; a missing place would give a wrong value, so there is none.
+`where` runs the project on paper. Each step of each function is visited in every loop position in which it
+may run, calls are followed by name, and whatever cannot be followed (a callback, a hook, a generator, a
+framework's own call) may run at every place. More places than true cost time; a missing place would give a
+wrong value, so there is none.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ DEEPEST = 5  # flor loops inside one another; more of them than this are recursi
 
 
 class Place(enum.Enum):
-    """A dynamic position in a run. A main loop is a `flor.loop` that runs in no other; a nested one runs in it."""
+    """A dynamic position in a run: a main loop is a `flor.loop` in no other, a nested one is in one."""
 
     BEFORE = "before the main loop"
     BEFORE_NESTED = "in an iteration, before the nested loop"
@@ -39,8 +40,9 @@ ANYWHERE = frozenset(Place)
 class Where:
     """The answer about one statement.
 
-    `loops` are the names of the flor loops around it, outermost first, as far as all its positions agree; `mains` the
-    main loops it may stand in; `all_mains` every main loop that the run may enter (none: the script has no flor loop).
+    `loops` are the names of the flor loops around it, outermost first, as far as all its positions agree;
+    `mains` the main loops it may stand in; `all_mains` every main loop that the run may enter (none: the
+    script has no flor loop, or its loops cannot be followed).
     """
 
     places: frozenset[Place]
@@ -57,7 +59,7 @@ class Where:
 
 @dataclass(frozen=True)
 class _Stand:
-    """The loops a step runs in, whether a nested loop has run in this iteration, the main loop that ran last."""
+    """The loops a step runs in, whether a nested one has run in this iteration, the last main loop."""
 
     stack: tuple[LoopSite, ...] = ()
     nested_ran: bool = False
@@ -67,7 +69,7 @@ class _Stand:
 _Node = tuple[Unit, _Stand, Point, _Stand]  # function, how it was entered, step, how it stands now
 
 
-class _Lost(Exception):
+class _LostError(Exception):
     """The loops cannot be followed; the message says why."""
 
 
@@ -78,7 +80,8 @@ class _Run:
         self.index = index
         self.graphs: dict[Unit, Graph] = {}
         for module in index.modules.values():
-            for unit in (module, *module.functions):
+            units: list[Unit] = [module, *module.functions]
+            for unit in units:
                 self.graphs[unit] = Builder(index, unit, marked).graph
         self.anytime = self._anytime()
         self._refuse_lost_loops()
@@ -120,15 +123,15 @@ class _Run:
     def _refuse_lost_loops(self) -> None:
         for graph in self.graphs.values():
             if graph.odd:
-                raise _Lost(graph.odd)
+                raise _LostError(graph.odd)
         for unit, reason in self.anytime.items():
             if unit in self.graphs and self.graphs[unit].loops:
                 site = self.graphs[unit].loops[0]
-                raise _Lost(
+                raise _LostError(
                     f"the loop {site.name!r} ({site.path} line {site.line}) cannot be followed: {reason}"
                 )
 
-    # -- exploring -----------------------------------------------------------------------------------------------------
+    # -- exploring -------------------------------------------------------------------------------------------
 
     def _add(self, source: _Node | None, node: _Node) -> None:
         if source is not None:
@@ -186,17 +189,17 @@ class _Run:
             return [stand]
         if point.op is Op.ENTER:
             if len(stand.stack) >= DEEPEST:
-                raise _Lost(f"the loop {loop.name!r} runs inside itself ({loop.path} line {loop.line})")
+                raise _LostError(f"the loop {loop.name!r} runs inside itself ({loop.path} line {loop.line})")
             return [_Stand((*stand.stack, loop), stand.nested_ran)]
         if point.op is Op.NEXT:
             return [_Stand(stand.stack, stand.nested_ran and len(stand.stack) > 1)]
         stack = stand.stack[:-1]
         return [_Stand(stack, bool(stack), None) if stack else _Stand((), False, loop)]
 
-    # -- asking ----------------------------------------------------------------------------------------------------------
+    # -- asking ----------------------------------------------------------------------------------------------
 
     def _led_to(self, ends: Iterable[_Node], level: int, through: bool) -> set[_Node]:
-        """The steps from which one of `ends` may come, at this level of loops: within the iteration, or the run."""
+        """The steps from which one of `ends` may come: within the run (level 0) or the iteration (1)."""
         found = set(ends)
         waiting = list(found)
         while waiting:
@@ -270,11 +273,11 @@ def _statements_at(tree: ast.Module, line: int) -> list[ast.stmt]:
     """The innermost statements on a line; several when a line holds more than one."""
     found = []
     for node in ast.walk(tree):
-        if isinstance(node, ast.stmt | ast.ExceptHandler):
+        if isinstance(node, ast.stmt):
             first, last = _header_lines(node)
             if first <= line <= last:
                 found.append(node)
-    return found  # type: ignore[return-value]
+    return found
 
 
 def _owner(module: Module, statement: ast.stmt) -> Unit:
@@ -302,8 +305,8 @@ def _everywhere(reason: str, mains: tuple[LoopSite, ...] = ()) -> Where:
 def where(files: Mapping[str, bytes], script: str, target: tuple[str, int]) -> Where:
     """Every position in which the statement at `target` (path, 1-based line) may run when `script` is run.
 
-    `files` are all Python files of the version, by posix path relative to its root. Anything that cannot be followed
-    ends in all places, with the reason.
+    `files` are all Python files of the version, by posix path relative to its root. Anything that cannot be
+    followed ends in all places, with the reason.
     """
     path, line = target
     if script not in files or path not in files:
@@ -312,7 +315,7 @@ def where(files: Mapping[str, bytes], script: str, target: tuple[str, int]) -> W
         )
     try:
         return _where(files, script, path, line)
-    except _Lost as error:
+    except _LostError as error:
         return _everywhere(str(error))
     except RecursionError:
         return _everywhere("the source is nested too deeply to follow")
@@ -353,6 +356,38 @@ def _where(files: Mapping[str, bytes], script: str, path: str, line: int) -> Whe
         tuple(site for site in mains if site in inside),
         mains,
     )
+
+
+def loop_levels(files: Mapping[str, bytes], script: str, path: str) -> dict[int, tuple[bool, bool]]:
+    """For each flor loop of one file, by line: whether it may be a main loop, and whether it may be nested.
+
+    A loop that cannot be followed, or to which nothing was found to lead, may be both.
+    """
+    index = Index(files, script)
+    modules = list(index.modules.values())
+    if path not in index.modules:
+        modules += Index({path: files[path]}, path).modules.values()
+    levels: dict[int, tuple[bool, bool]] = {}
+    for module in modules:
+        if module.path == path:
+            for node in ast.walk(module.tree):
+                if isinstance(node, ast.For | ast.AsyncFor) and _mentions_loop(index, module, node):
+                    levels[node.lineno] = (True, True)
+    try:
+        run = _Run(index, set()) if script in index.modules and path in index.modules else None
+    except (_LostError, RecursionError):
+        run = None
+    if run is None:
+        return levels
+    reached: dict[int, list[bool]] = defaultdict(lambda: [False, False])
+    for _, _, point, stand in run.seen:
+        if point.op is Op.ENTER and point.loop is not None and point.loop.path == path:
+            reached[point.loop.line][1 if stand.stack else 0] = True
+    return {line: (both[0], both[1]) for line, both in (levels | reached).items()}
+
+
+def _mentions_loop(index: Index, module: Module, node: ast.For | ast.AsyncFor) -> bool:
+    return any(isinstance(n, ast.Call) and index.is_flor(module, n.func, "loop") for n in ast.walk(node.iter))
 
 
 def _spans(node: ast.expr, line: int) -> bool:

@@ -1,9 +1,10 @@
 """Who may call whom: an index of all functions of a version, by name and on the safe side.
 
-Nothing is executed or imported. A function that is *called* runs where the call stands; a function that is only
-*mentioned* (handed on, stored, registered, decorated) may run at any time, and so may the methods that the language or
-a framework calls by themselves. Which classes a receiver may belong to is followed through names: one node for each
-bare name of the whole project, so that what flows into `model` anywhere may be in `model` everywhere.
+Nothing is executed or imported. A function that is *called* runs where the call stands; a function that is
+only *mentioned* (handed on, stored, registered, decorated) may run at any time, and so may the methods that
+the language or a framework calls by themselves. Which classes a receiver may belong to is followed through
+names: one node for each bare name of the whole project, so that what flows into `model` anywhere may be in
+`model` everywhere.
 """
 
 from __future__ import annotations
@@ -18,31 +19,43 @@ FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 FUNCTION_NODES = (ast.FunctionDef, ast.AsyncFunctionDef)
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
+
+def words(text: str) -> frozenset[str]:
+    """The words of a text, as a set."""
+    return frozenset(text.split())
+
+
 CONSTRUCTION = ("__new__", "__init__", "__post_init__", "__init_subclass__")
 # Called by a framework or by the language on an object that it was given, whatever the class derives from.
 IMPLICIT = frozenset(
     {"forward", "state_dict", "load_state_dict", "write", "flush", "read", "emit", "collate_fn"}
 )
 # What torch.nn.Module calls on itself; a project's own version of it runs whenever torch likes.
-MODULE_METHODS = frozenset(
-    "apply bfloat16 buffers children compile cpu cuda double eval extra_repr float get_buffer get_extra_state "
-    "get_parameter get_submodule half modules named_buffers named_children named_modules named_parameters parameters "
-    "register_buffer register_module register_parameter requires_grad_ reset_parameters set_extra_state share_memory "
-    "to to_empty train type zero_grad".split()
+MODULE_METHODS = words(
+    """
+    apply bfloat16 buffers children compile cpu cuda double eval extra_repr float get_buffer get_extra_state
+    get_parameter get_submodule half modules named_buffers named_children named_modules named_parameters
+    parameters register_buffer register_module register_parameter requires_grad_ reset_parameters
+    set_extra_state share_memory to to_empty train type zero_grad
+    """
 )
 MODULE_BASES = frozenset({"Module", "Sequential", "ModuleList", "ModuleDict"})
 # Bases whose code calls back nothing but dunders.
-PLAIN_BASES = frozenset(
-    "object ABC Enum IntEnum StrEnum Protocol Generic NamedTuple TypedDict Exception ValueError RuntimeError dict list "
-    "tuple set str int float Dataset IterableDataset TensorDataset Subset Sampler BatchSampler".split()
+PLAIN_BASES = words(
+    """
+    object ABC Enum IntEnum StrEnum Protocol Generic NamedTuple TypedDict Exception ValueError RuntimeError
+    dict list tuple set str int float Dataset IterableDataset TensorDataset Subset Sampler BatchSampler
+    """
 )
-TRANSPARENT = frozenset(
-    "staticmethod classmethod no_grad inference_mode enable_grad override final abstractmethod hydra.main main command "
-    "option argument dataclass dataclasses.dataclass total_ordering typechecked".split()
+TRANSPARENT = words(
+    """
+    staticmethod classmethod no_grad inference_mode enable_grad override final abstractmethod hydra.main
+    main command option argument dataclass dataclasses.dataclass total_ordering typechecked
+    """
 )
-INERT_CALLS = frozenset(
-    "print len isinstance issubclass str repr int float bool id type hasattr format hash".split()
-)
+# Calls that give an object of a class that the source does not name.
+REVIVING = words("load loads instantiate locate import_string")
+INERT_CALLS = words("print len isinstance issubclass str repr int float bool id type hasattr format hash")
 
 
 @dataclass(eq=False)
@@ -133,7 +146,7 @@ def tail(node: ast.expr) -> str:
 
 
 def own_nodes(node: ast.AST) -> Iterator[ast.AST]:
-    """Everything below a node that runs as part of it: not the bodies of nested functions, classes and lambdas."""
+    """Everything below a node that runs as part of it: no bodies of nested functions, classes, lambdas."""
     for child in ast.iter_child_nodes(node):
         yield child
         if not isinstance(child, (*FUNCTION_NODES, ast.ClassDef, ast.Lambda)):
@@ -152,7 +165,7 @@ def bound_names(target: ast.expr) -> Iterator[str]:
 
 
 def bindings(scope: ast.AST) -> dict[str, list[ast.expr | None]]:
-    """What each name of one scope is bound to: the value of a plain assignment, None for any other binding."""
+    """What each name of a scope is bound to: the value of a plain assignment, None for another binding."""
     found: dict[str, list[ast.expr | None]] = defaultdict(list)
     for node in own_nodes(scope):
         if isinstance(node, ast.Assign):
@@ -194,6 +207,7 @@ class Index:
         self.stored_attributes: set[str] = set()
         self._holds: dict[str, set[Class]] = defaultdict(set)
         self._flows: dict[str, set[str]] = defaultdict(set)
+        self._fed: set[str] = set()
         self._family: dict[Class, set[Class]] = {}
         self._suffixes: dict[str, list[str]] = defaultdict(list)
         for path in files:
@@ -206,7 +220,7 @@ class Index:
             self._flow_module(module)
         self._spread()
 
-    # -- loading ---------------------------------------------------------------------------------------------------
+    # -- loading ---------------------------------------------------------------------------------------------
 
     def _load(self, script: str) -> None:
         waiting = [script]
@@ -347,7 +361,7 @@ class Index:
                 found += [p for p in self._paths(".".join(parts[:end])) if p not in found]
         return found
 
-    # -- names -----------------------------------------------------------------------------------------------------
+    # -- names -----------------------------------------------------------------------------------------------
 
     def external_name(self, module: Module, node: ast.expr) -> str | None:
         """The full dotted name of something that is reached through an import from outside the project."""
@@ -466,7 +480,7 @@ class Index:
         names = [(dotted(d.func if isinstance(d, ast.Call) else d) or "") for d in node.decorator_list]
         return any(n not in TRANSPARENT and n.split(".")[-1] not in TRANSPARENT for n in names)
 
-    # -- what may be in a name ---------------------------------------------------------------------------------------
+    # -- what may be in a name -------------------------------------------------------------------------------
 
     def holds(self, module: Module, function: Function | None, node: ast.expr) -> set[Class]:
         """The project classes whose instances an expression may give."""
@@ -474,6 +488,11 @@ class Index:
         for name in self.values(module, function, node):
             found |= self._holds.get(name, set())
         return found
+
+    def is_unknown(self, module: Module, function: Function | None, node: ast.expr) -> bool:
+        """Whether nothing in the project says where an expression's value comes from."""
+        names = self.values(module, function, node)
+        return bool(names) and not names & self._fed and not any(self._holds.get(n) for n in names)
 
     def values(self, module: Module, function: Function | None, node: ast.expr | None) -> set[str]:
         """The nodes of the flow that an expression's value may come from."""
@@ -499,6 +518,8 @@ class Index:
             if self.named.get(name) or self.class_named.get(name):
                 return {name}
             found = {name, "forward", "__call__"}
+            if name in REVIVING:
+                found.add("*any*")
             if name in INERT_CALLS:
                 return set()
             if isinstance(node.func, ast.Attribute) and not self.external_name(module, node.func):
@@ -549,6 +570,7 @@ class Index:
     def _flow_module(self, module: Module) -> None:
         for cls in module.classes:
             self._holds[cls.name].add(cls)
+            self._holds["*any*"].add(cls)
             self._holds[f"self of {id(cls)}"] |= self.family(cls)
         for local, imported in module.imports.items():
             for one in imported:
@@ -625,13 +647,18 @@ class Index:
             full = self.external_name(module, node.func) or dotted(node.func) or ""
             if full.startswith("flor.") and name != "loop":
                 continue
-            if isinstance(node.func, ast.Attribute) and self.external_name(module, node.func) is None:
+            if (
+                isinstance(node.func, ast.Attribute)
+                and name != "load_state_dict"
+                and self.external_name(module, node.func) is None
+            ):
                 self._link(self.values(module, function, node.func.value), sources)
             self._link(["*handed out*"], sources)
             for method in (*self.methods.get("__call__", ()), *self.methods.get("forward", ())):
                 self._link(method.all_params[1:], sources)
 
     def _spread(self) -> None:
+        self._fed = {target for targets in self._flows.values() for target in targets}
         waiting = list(self._holds)
         while waiting:
             source = waiting.pop()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import textwrap
 
 import pytest
-
 from flor_instrument.places import ANYWHERE, Place, where
 
 CASES: dict[str, str | dict[str, str]] = {
@@ -315,6 +314,23 @@ CASES: dict[str, str | dict[str, str]] = {
             trainer.train()
             d = 1  #= AFTER
         main()
+        """,
+    "unpickled receiver": """
+        import flor
+        import torch
+        class T:
+            def report(self):
+                a = 1  #= BEFORE AFTER
+        class U:
+            def start(self):
+                b = 1  #= BEFORE
+        t = T()
+        t.report()
+        config.unit.start()
+        for epoch in flor.loop("epoch", range(3)):
+            pass
+        s = torch.load("f")
+        s.report()
         """,
     "unknown receiver may or may not run the loop": """
         import flor

@@ -1,0 +1,180 @@
+"""Capturing the state of a running script."""
+
+from __future__ import annotations
+
+import gc
+import os
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from flor_checkpoint.contents import Blob, RecordedContents
+from flor_checkpoint.encode import new_walker
+from flor_checkpoint.kinds import TypeBook
+from flor_checkpoint.manifest import Manifest, NotCaptured
+from flor_checkpoint.plain import dumps
+from flor_checkpoint.project import Project
+from flor_checkpoint.rng import process_state
+from flor_checkpoint.walk import Namespaces, Walker
+from flor_checkpoint.writer import Job, Writer
+
+_RETRY_SECONDS = 30.0
+_MAX_FAILURES = 5
+
+
+@dataclass(frozen=True)
+class Captured:
+    """A checkpoint that was taken; it is written meanwhile."""
+
+    id: str
+    stall_seconds: float
+    not_captured: tuple[NotCaptured, ...]
+
+
+class Capturer:
+    """Takes the checkpoints of one main loop. Nothing that it does can raise into the training script."""
+
+    def __init__(
+        self,
+        packs: Path,
+        checkpoints: Path,
+        *,
+        project_root: Path | None,
+        on_warning: Callable[[str], None],
+    ) -> None:
+        self._book = TypeBook(Project(project_root))
+        self._contents = RecordedContents()
+        self._on_warning = on_warning
+        self._writer = Writer(packs, checkpoints, self._written)
+        self._known: dict[object, int] | None = None
+        self._table: Blob | None = None
+        self._pid = os.getpid()
+        self._count = 0
+        self._failures = 0
+        self._retry_at = 0.0
+        self._forget = False
+        self._closed = False
+        self.last: Manifest | None = None
+        """The checkpoint written last."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether a checkpoint is still being written, so that `capture` would skip."""
+        return self._writer.busy
+
+    def baseline(self, namespaces: Namespaces) -> float:
+        """Look at the state at loop entry, before iteration 0; the seconds that it took."""
+        begun = time.perf_counter()
+        try:
+            self._baseline(namespaces)
+        except Exception as error:  # never into the training script
+            self._closed = True
+            self._on_warning(f"no checkpoints of this loop: {type(error).__name__}: {error}")
+        return time.perf_counter() - begun
+
+    def capture(self, namespaces: Namespaces, point: Mapping[str, object]) -> Captured | None:
+        """Take a checkpoint, unless the one before is still being written or the disk has failed lately."""
+        if self._closed or os.getpid() != self._pid or self._writer.busy:
+            return None
+        begun = time.perf_counter()
+        if begun < self._retry_at:
+            return None
+        collecting = gc.isenabled()
+        gc.disable()
+        try:
+            if self._known is None:
+                self._baseline(namespaces)
+            return self._capture(namespaces, point, begun)
+        except Exception as error:  # never into the training script
+            self._failed(error)
+            return None
+        finally:
+            if collecting:
+                gc.enable()
+
+    def wait(self, timeout: float) -> bool:
+        """Wait for the checkpoint in hand to be written, at most `timeout` seconds; whether it is."""
+        return os.getpid() != self._pid or self._writer.drain(timeout)
+
+    def close(self, timeout: float | None = None) -> None:
+        """Wait until the checkpoint in hand is written; no more are taken."""
+        self._closed = True
+        if os.getpid() == self._pid:
+            self._writer.close(timeout)
+
+    def _baseline(self, namespaces: Namespaces) -> None:
+        self._contents = RecordedContents()
+        walker = new_walker(self._book, self._contents, None)
+        walker.walk(namespaces)
+        self._contents.enter(walker)
+        self._known = walker.memo
+        rows = (walker.parents, walker.steps)
+        self._table = Blob([None], lambda: (dumps(rows),), True)
+
+    def _capture(self, namespaces: Namespaces, point: Mapping[str, object], begun: float) -> Captured:
+        contents = self._contents
+        if self._forget:
+            self._forget = False
+            contents.forget()
+        contents.begin()
+        walker = new_walker(self._book, contents, self._known)
+        walker.walk(namespaces)
+        contents.finish(walker)
+        origins = [walker.origin(nid) for nid in range(len(walker.nodes))]
+        _report_unreachable(walker, origins)
+        assert self._table is not None
+        graph: dict[str, object] = {
+            "format": 1,
+            "table": self._table.cell,
+            "origins": origins,
+            "nodes": walker.nodes,
+            "roots": walker.roots,
+            "process": process_state(),
+        }
+        self._count += 1
+        created = time.time()
+        not_captured = tuple(NotCaptured(path, reason) for path, reason in walker.not_captured)
+        job = Job(
+            id=f"{self._count:06d}-{secrets.token_hex(4)}",
+            point=point,
+            created=created,
+            stall_seconds=0.0,
+            graph=graph,
+            blobs=[*contents.blobs, self._table],
+            logical_bytes=contents.logical_bytes,
+            not_captured=not_captured,
+            notes=tuple(walker.notes),
+        )
+        del walker
+        job.stall_seconds = time.perf_counter() - begun
+        self._writer.submit(job)
+        return Captured(job.id, job.stall_seconds, not_captured)
+
+    def _written(self, _job: Job, outcome: Manifest | BaseException) -> None:
+        if isinstance(outcome, Manifest):
+            self.last = outcome
+            self._failures = 0
+        else:
+            self._failed(outcome)
+
+    def _failed(self, error: BaseException) -> None:
+        self._forget = True
+        self._failures += 1
+        if self._failures >= _MAX_FAILURES:
+            self._closed = True
+        self._retry_at = time.perf_counter() + _RETRY_SECONDS * 2 ** (self._failures - 1)
+        if self._failures == 1:
+            self._on_warning(f"a checkpoint could not be written ({type(error).__name__}: {error}); training goes on")
+
+
+def _report_unreachable(walker: Walker, origins: list[int]) -> None:
+    """What stays as it is must be found again: at loop entry, or by its name."""
+    for nid, node in enumerate(walker.nodes):
+        if node is None or origins[nid] >= 0:
+            continue
+        if node[0] == "keep" and not node[3] and node[2] is None:
+            walker.nodes[nid] = walker.lost(nid, f"a {node[1]} made in the loop cannot be captured")
+        elif node[0] in ("function", "class") and node[1] is None:
+            walker.nodes[nid] = walker.lost(nid, f"a {node[0]} made in the loop cannot be captured")

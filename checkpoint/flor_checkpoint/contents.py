@@ -1,0 +1,212 @@
+"""What becomes of the bytes of a walk: which are stored, which are known already, which are as at loop entry.
+
+The bytes stand in a node as one of
+ - bytes: small, kept in the graph itself;
+ - a list of one digest: a blob in a pack (the digest is filled in by the writer);
+ - ``("same", digest)`` or ``("same", list of one digest)``: nothing stored; it is what it was at loop entry.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from flor_checkpoint.arena import Arena
+from flor_checkpoint.containers import Parts, chunks_of, unchanged
+from flor_checkpoint.digest import Buffer, digest
+from flor_checkpoint.memory import array_bytes, storage_bytes
+from flor_checkpoint.walk import Memory, Node, Walker
+
+INLINE_BYTES = 512
+SAME_BYTES = 64 << 10
+"""Memory smaller than this is always kept as content: it can be put back whatever the replay did."""
+
+_HOT = 2
+"""Memory that changed so many times in a row is copied without asking for its digest first."""
+
+Cell = list[str | None]
+
+
+@dataclass
+class Blob:
+    """A piece of content on its way to a pack."""
+
+    cell: Cell
+    chunks: Callable[[], Iterable[Buffer]]
+    stored: bool
+    """Else only the digest is wanted."""
+    track: Track | None = None
+
+
+class Track:
+    """What is known of a piece of memory from the checkpoints before."""
+
+    __slots__ = ("changes", "last")
+
+    def __init__(self) -> None:
+        self.last: str | None = None
+        self.changes = 0
+
+    def saw(self, found: str) -> None:
+        """Its digest at a checkpoint."""
+        self.changes = self.changes + 1 if found != self.last else 0
+        self.last = found
+
+
+class _Kept:
+    __slots__ = ("at_entry", "cell", "parts")
+
+    def __init__(self, parts: Parts, at_entry: bool) -> None:
+        self.parts = parts
+        self.at_entry = at_entry
+        self.cell: Cell = [None]
+
+
+def memory_bytes(memory: Any) -> memoryview:
+    """The bytes of a torch storage or of an array that owns its elements."""
+    torch: Any = sys.modules.get("torch")
+    if torch is not None and isinstance(memory, torch.UntypedStorage):
+        return storage_bytes(memory)
+    return array_bytes(memory)
+
+
+def memory_node(memory: Memory, content: object) -> Node:
+    """The node of a piece of memory."""
+    owner = memory.owner
+    device = str(owner.device) if type(owner).__name__ == "UntypedStorage" else None
+    return ("memory", device, owner.nbytes() if device is not None else owner.nbytes, content)
+
+
+def _growth_bytes(walker: Walker) -> int:
+    """What gradients and optimizers will add to the state in the first iteration, roughly."""
+    total = 0
+    for thing in walker.objects:
+        if walker.book.kind(type(thing)) == "optimizer":
+            optimizer: Any = thing
+            defaults = optimizer.defaults
+            moments = 2 if "betas" in defaults else 1 if defaults.get("momentum") or "alpha" in defaults else 0
+            params = [param for group in optimizer.param_groups for param in group["params"]]
+            total += sum(param.nbytes * (1 + moments) for param in params if param.requires_grad)
+    return total
+
+
+class RecordedContents:
+    """The contents of one recording: what was there at loop entry, and what the last checkpoint had."""
+
+    def __init__(self) -> None:
+        self.arena = Arena()
+        self.blobs: list[Blob] = []
+        self.logical_bytes = 0
+        self._entering = True
+        self._warming: threading.Thread | None = None
+        self._entry_memory: dict[object, str] = {}
+        self._entry_opaque: dict[int, str] = {}
+        self._kept: dict[int, _Kept] = {}
+        self._next_kept: dict[int, _Kept] = {}
+        self._tracks: dict[object, Track] = {}
+
+    def enter(self, walker: Walker) -> None:
+        """The walk at loop entry is over."""
+        stored = 0
+        for memory in walker.memories.values():
+            size = memory.owner.nbytes() if callable(memory.owner.nbytes) else memory.owner.nbytes
+            if memory.forced or size < SAME_BYTES:
+                stored += size
+            else:
+                self._entry_memory[memory.key] = digest(memory_bytes(memory.owner))
+        wanted = stored + _growth_bytes(walker)
+        self._warming = threading.Thread(target=self.arena.reserve, args=(wanted,), daemon=True)
+        self._warming.start()
+        self._entering = False
+        self._kept, self._next_kept = self._next_kept, {}
+
+    def begin(self) -> None:
+        """A checkpoint begins."""
+        if self._warming is not None:
+            self._warming.join()
+            self._warming = None
+        self.arena.reset()
+        self.blobs = []
+        self.logical_bytes = 0
+        self._next_kept = {}
+
+    def finish(self, walker: Walker) -> None:
+        """The walk of a checkpoint is over: see to its memory."""
+        self._kept = self._next_kept
+        tracks: dict[object, Track] = {}
+        for memory in walker.memories.values():
+            track = tracks[memory.key] = self._tracks.get(memory.key) or Track()
+            walker.nodes[memory.nid] = memory_node(memory, self._memory(memory, track))
+        self._tracks = tracks
+
+    def forget(self) -> None:
+        """A checkpoint was not written: nothing may be taken for stored."""
+        self._tracks = {}
+        for kept in self._kept.values():
+            kept.cell = [None]
+
+    def container(self, thing: object, parts: Parts) -> object:
+        """See `Contents`."""
+        kept = self._kept.get(id(thing))
+        if kept is None or not unchanged(kept.parts, parts):
+            kept = _Kept(parts, self._entering)
+        self._next_kept[id(thing)] = kept
+        if self._entering:
+            return None
+        self.blobs.append(Blob(kept.cell, lambda: chunks_of(kept.parts), not kept.at_entry))
+        return ("same", kept.cell) if kept.at_entry else kept.cell
+
+    def opaque(self, thing: object, data: bytes) -> tuple[object, bool]:
+        """See `Contents`."""
+        found = digest(data)
+        if self._entering:
+            self._entry_opaque[id(thing)] = found
+            return None, False
+        same = self._entry_opaque.get(id(thing)) == found
+        if len(data) <= INLINE_BYTES:
+            return data, same
+        cell: Cell = [found]
+        self._store(cell, data)
+        return cell, same
+
+    def _store(self, cell: Cell, data: Buffer, track: Track | None = None) -> None:
+        self.logical_bytes += len(data)
+        self.blobs.append(Blob(cell, lambda: (data,), True, track))
+
+    def _memory(self, memory: Memory, track: Track) -> object:
+        view = memory_bytes(memory.owner)
+        if len(view) <= INLINE_BYTES:
+            return bytes(view)
+        entry = None if memory.forced else self._entry_memory.get(memory.key)
+        if entry is None and track.changes >= _HOT:
+            cell: Cell = [None]
+            self._store(cell, self.arena.copy(view), track)
+            return cell
+        found = digest(view)
+        if found == entry:
+            return ("same", found)
+        if found == track.last:
+            track.saw(found)
+            self.logical_bytes += len(view)
+            cell = [found]
+            self.blobs.append(Blob(cell, lambda: (), True))
+            return cell
+        track.saw(found)
+        cell = [found]
+        self._store(cell, self.arena.copy(view))
+        return cell
+
+
+class NoContents:
+    """For walks that want the graph's shape alone."""
+
+    def container(self, _thing: object, _parts: Parts) -> object:
+        """See `Contents`."""
+        return None
+
+    def opaque(self, _thing: object, _data: bytes) -> tuple[object, bool]:
+        """See `Contents`."""
+        return None, False

@@ -1,0 +1,103 @@
+"""Manifests: the file that makes a checkpoint one, written last and by rename."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+from flor_checkpoint.errors import BadCheckpoint
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class GraphFile:
+    """The object graph's file, beside the manifest."""
+
+    file: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class NotCaptured:
+    """Something that the checkpoint lacks."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a checkpoint is made of."""
+
+    id: str
+    point: Mapping[str, object]
+    """Where in the run it was taken, in the caller's words."""
+    created: float
+    """Seconds since 1970."""
+    stall_seconds: float
+    """What it cost the training thread."""
+    write_seconds: float
+    bytes_logical: int
+    """The content's size, before deduplication."""
+    bytes_written: int
+    graph: GraphFile
+    tensors: Mapping[str, str]
+    """The pack that has each digest."""
+    not_captured: tuple[NotCaptured, ...] = ()
+    notes: tuple[str, ...] = ()
+    folder: Path = field(default=Path(), compare=False)
+    """Where it was read; not written."""
+    format: int = FORMAT
+
+
+def write_manifest(manifest: Manifest) -> None:
+    """Write ``<id>.json`` in its folder."""
+    content = asdict(manifest)
+    del content["folder"]
+    write_file(manifest.folder / f"{manifest.id}.json", json.dumps(content, indent=1).encode())
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a file that is there whole or not at all."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(data)
+        temporary.rename(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def read_manifest(path: Path) -> Manifest:
+    """The manifest in a file."""
+    try:
+        raw = json.loads(path.read_bytes())
+        if raw["format"] != FORMAT:
+            raise BadCheckpoint(f"{path}: format {raw['format']!r} is unknown; this version reads {FORMAT}")
+        raw["graph"] = GraphFile(**raw["graph"])
+        raw["not_captured"] = tuple(NotCaptured(**entry) for entry in raw["not_captured"])
+        raw["notes"] = tuple(raw["notes"])
+        known = {each.name for each in fields(Manifest)}
+        if not isinstance(raw["point"], dict) or not isinstance(raw["tensors"], dict):
+            raise BadCheckpoint(f"{path}: is no manifest")
+        if Path(raw["graph"].file).name != raw["graph"].file or f"{raw['id']}.json" != path.name:
+            raise BadCheckpoint(f"{path}: names files outside of its folder")
+        return Manifest(**{key: value for key, value in raw.items() if key in known}, folder=path.parent)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadCheckpoint(f"{path}: cannot be read: {error}") from error
+
+
+def manifests(checkpoints: Path) -> tuple[list[Manifest], list[str]]:
+    """The readable manifests of a folder from the oldest to the newest, and a message for each other one."""
+    found: list[Manifest] = []
+    bad: list[str] = []
+    for path in sorted(checkpoints.glob("*.json")):
+        try:
+            found.append(read_manifest(path))
+        except BadCheckpoint as error:
+            bad.append(str(error))
+    return sorted(found, key=lambda manifest: (manifest.created, manifest.id)), bad

@@ -1,0 +1,147 @@
+"""Packs: content-addressed safetensors files, shared by all runs.
+
+A pack holds blobs as one-dimensional U8 tensors, each under its digest. There is no index but the packs' own
+headers. Packs are written under a name of their own and renamed when complete, so any number of processes write
+at once.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import secrets
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+
+from flor_checkpoint.digest import Buffer, digest
+from flor_checkpoint.errors import BadCheckpoint
+
+_SUFFIX = ".safetensors"
+_MAX_HEADER_BYTES = 100 << 20
+
+
+class PackIndex:
+    """Which blob lies in which pack; looks at each pack once."""
+
+    def __init__(self, packs: Path) -> None:
+        self._packs = packs
+        self._seen: set[str] = set()
+        self._places: dict[str, str] = {}
+
+    def find(self, blob: str) -> str | None:
+        """The file name of a whole pack that has the blob, or None."""
+        return self._places.get(blob)
+
+    def refresh(self) -> None:
+        """Look at the packs that have come since, and forget those that are gone."""
+        try:
+            names = {name for name in os.listdir(self._packs) if name.endswith(_SUFFIX)}
+        except OSError:
+            names = set()
+        if not self._seen <= names:
+            self._places = {blob: name for blob, name in self._places.items() if name in names}
+        for name in names - self._seen:
+            try:
+                header, _ = read_header(self._packs / name)
+            except BadCheckpoint:
+                continue
+            self.add(name, list(header))
+        self._seen = names
+
+    def add(self, name: str, blobs: Sequence[str]) -> None:
+        """A pack that has these blobs."""
+        self._seen.add(name)
+        for blob in blobs:
+            self._places[blob] = name
+
+
+def write_pack(packs: Path, blobs: Sequence[tuple[str, Sequence[Buffer]]]) -> tuple[str, int]:
+    """Write the blobs (digest and chunks of each) as one pack; its file name and size in bytes."""
+    header: dict[str, object] = {}
+    offset = 0
+    for name, chunks in blobs:
+        size = sum(len(chunk) for chunk in chunks)
+        header[name] = {"dtype": "U8", "shape": [size], "data_offsets": [offset, offset + size]}
+        offset += size
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    packs.mkdir(parents=True, exist_ok=True)
+    file_name = f"{secrets.token_hex(12)}{_SUFFIX}"
+    temporary = packs / f"{file_name}.tmp"
+    try:
+        with open(temporary, "xb", buffering=0) as file:
+            _write_all(file.fileno(), struct.pack("<Q", len(text)) + text)
+            for _, chunks in blobs:
+                for chunk in chunks:
+                    _write_all(file.fileno(), chunk)
+        temporary.rename(packs / file_name)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return file_name, 8 + len(text) + offset
+
+
+_WRITE_BYTES = 8 << 20
+
+
+def _write_all(descriptor: int, data: Buffer) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view[:_WRITE_BYTES]) :]
+
+
+def read_header(path: Path) -> tuple[dict[str, tuple[int, int]], int]:
+    """Where each blob of a pack begins and ends in the file, and the file's size."""
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            (length,) = struct.unpack("<Q", file.read(8))
+            if length > min(size, _MAX_HEADER_BYTES):
+                raise BadCheckpoint(f"{path}: the header is damaged")
+            raw = json.loads(file.read(length))
+        start = 8 + length
+        header: dict[str, tuple[int, int]] = {}
+        end = start
+        for name, entry in raw.items():
+            if name == "__metadata__":
+                continue
+            first, last = entry["data_offsets"]
+            header[name] = (start + int(first), start + int(last))
+            end = max(end, start + int(last))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
+        raise BadCheckpoint(f"{path}: cannot be read: {error}") from error
+    if end != size:
+        raise BadCheckpoint(f"{path}: {size} bytes long where {end} are expected")
+    return header, size
+
+
+class PackReader:
+    """Reads blobs, each verified against its digest; packs stay mapped while their bytes are used."""
+
+    def __init__(self, packs: Path) -> None:
+        self._packs = packs
+        self._open: dict[str, tuple[memoryview, dict[str, tuple[int, int]]]] = {}
+
+    def read(self, blob: str, pack: str) -> memoryview:
+        """The verified bytes of a blob."""
+        path = self._packs / pack
+        if Path(pack).name != pack:
+            raise BadCheckpoint(f"{pack!r} is no pack's name")
+        if pack not in self._open:
+            header, _ = read_header(path)
+            try:
+                with path.open("rb") as file:
+                    mapped = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+            except (OSError, ValueError) as error:
+                raise BadCheckpoint(f"{path}: cannot be read: {error}") from error
+            self._open[pack] = mapped, header
+        mapped, header = self._open[pack]
+        if blob not in header:
+            raise BadCheckpoint(f"{path}: has no blob {blob}")
+        first, last = header[blob]
+        data = mapped[first:last]
+        if digest(data) != blob:
+            raise BadCheckpoint(f"{path}: blob {blob} is damaged")
+        return data

@@ -1,0 +1,70 @@
+"""Reading a checkpoint back, every byte of it verified."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flor_checkpoint.digest import digest
+from flor_checkpoint.errors import BadCheckpoint
+from flor_checkpoint.manifest import Manifest
+from flor_checkpoint.packs import PackReader
+from flor_checkpoint.plain import loads
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A checkpoint in memory, or mapped into it."""
+
+    manifest: Manifest
+    trusted: bool
+    """Whether its opaque pickles may be loaded and modules be imported for it."""
+    nodes: list[tuple[Any, ...]]
+    origins: list[int]
+    """Of each node, its row in the table of loop entry, or -1."""
+    roots: Mapping[str, Mapping[str, object]]
+    process: Mapping[str, Any]
+    parents: list[int]
+    steps: list[object]
+    blobs: Mapping[str, memoryview]
+
+    def content(self, written: object) -> bytes | memoryview:
+        """The bytes that stand in a node or that it points to."""
+        if isinstance(written, list):
+            return self.blobs[written[0]]
+        assert isinstance(written, bytes)
+        return written
+
+
+def load(manifest: Manifest, packs: Path, *, trust: bool) -> Snapshot:
+    """Read a checkpoint; BadCheckpoint if a byte of it is not what was written.
+
+    Without `trust` nothing is unpickled but plain data: opaque objects are then missing from the restore.
+    """
+    path = manifest.folder / manifest.graph.file
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise BadCheckpoint(f"{path}: cannot be read: {error}") from error
+    if digest(data) != manifest.graph.digest:
+        raise BadCheckpoint(f"{path}: is damaged (its digest is not {manifest.graph.digest})")
+    reader = PackReader(packs)
+    blobs = {blob: reader.read(blob, pack) for blob, pack in manifest.tensors.items()}
+    try:
+        graph = loads(data)
+        parents, steps = loads(blobs[graph["table"][0]])
+        return Snapshot(
+            manifest=manifest,
+            trusted=trust,
+            nodes=graph["nodes"],
+            origins=graph["origins"],
+            roots=graph["roots"],
+            process=graph["process"],
+            parents=parents,
+            steps=steps,
+            blobs=blobs,
+        )
+    except Exception as error:  # whatever a hostile or foreign pickle raises
+        raise BadCheckpoint(f"{path}: cannot be understood: {type(error).__name__}: {error}") from error

@@ -1,0 +1,151 @@
+"""The thread that writes checkpoints: everything that needs no look at the live objects."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from flor_checkpoint.contents import Blob
+from flor_checkpoint.digest import Buffer, digest, digest_of_chunks
+from flor_checkpoint.errors import CheckpointError
+from flor_checkpoint.manifest import GraphFile, Manifest, NotCaptured, write_file, write_manifest
+from flor_checkpoint.packs import PackIndex, write_pack
+from flor_checkpoint.plain import dumps
+
+
+@dataclass
+class Job:
+    """A checkpoint on its way to the disk."""
+
+    id: str
+    point: Mapping[str, object]
+    created: float
+    stall_seconds: float
+    graph: dict[str, object]
+    blobs: list[Blob]
+    logical_bytes: int
+    not_captured: tuple[NotCaptured, ...] = ()
+    notes: tuple[str, ...] = field(default=())
+
+
+class Writer:
+    """One thread, one job at a time."""
+
+    def __init__(self, packs: Path, checkpoints: Path, done: Callable[[Job, Manifest | BaseException], None]) -> None:
+        self._packs = packs
+        self._checkpoints = checkpoints
+        self._done = done
+        self._index = PackIndex(packs)
+        self._job: Job | None = None
+        self._closed = False
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job is being written."""
+        return self._job is not None
+
+    def submit(self, job: Job) -> None:
+        """Write the job; only when not busy."""
+        with self._changed:
+            self._job = job
+            self._changed.notify_all()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="flor-checkpoint-writer", daemon=True)
+            self._thread.start()
+
+    def drain(self, timeout: float | None) -> bool:
+        """Wait for the job in hand; whether it is done."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._job is None, timeout)
+
+    def close(self, timeout: float | None) -> None:
+        """Finish the job in hand and end the thread."""
+        self.drain(timeout)
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        if self._thread is not None:
+            self._thread.join(timeout)
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._job is not None or self._closed)
+                job = self._job
+            if job is None:
+                return
+            outcome: Manifest | BaseException
+            try:
+                outcome = self.write(job)
+            except BaseException as error:  # a full disk as much as a bug: training goes on
+                outcome = error
+            self._done(job, outcome)
+            with self._changed:
+                self._job = job = None
+                self._changed.notify_all()
+
+    def write(self, job: Job) -> Manifest:
+        """Write a job's pack, its graph and, last, its manifest."""
+        begun = time.perf_counter()
+        self._index.refresh()
+        new, wanted = self._sort(job.blobs)
+        written = 0
+        if new:
+            name, written = write_pack(self._packs, new)
+            self._index.add(name, [blob for blob, _ in new])
+        tensors: dict[str, str] = {}
+        for blob in wanted:
+            pack = self._index.find(blob)
+            if pack is None:
+                raise CheckpointError(f"blob {blob} was stored by an earlier checkpoint and is gone")
+            tensors[blob] = pack
+        data = dumps(job.graph)
+        self._checkpoints.mkdir(parents=True, exist_ok=True)
+        graph = GraphFile(f"{job.id}.graph", digest(data))
+        write_file(self._checkpoints / graph.file, data)
+        manifest = Manifest(
+            id=job.id,
+            point=dict(job.point),
+            created=job.created,
+            stall_seconds=job.stall_seconds,
+            write_seconds=time.perf_counter() - begun,
+            bytes_logical=job.logical_bytes + len(data),
+            bytes_written=written + len(data),
+            graph=graph,
+            tensors=tensors,
+            not_captured=job.not_captured,
+            notes=job.notes,
+            folder=self._checkpoints,
+        )
+        write_manifest(manifest)
+        return manifest
+
+    def _sort(self, blobs: list[Blob]) -> tuple[list[tuple[str, list[Buffer]]], list[str]]:
+        """The blobs that no pack has yet, with their bytes; and all digests that the checkpoint needs."""
+        new: dict[str, list[Buffer]] = {}
+        wanted: dict[str, None] = {}
+        for blob in blobs:
+            name = blob.cell[0]
+            chunks: list[Buffer] | None = None
+            if name is None:
+                if blob.stored:
+                    chunks = list(blob.chunks())
+                    name = digest_of_chunks(chunks)
+                else:
+                    name = digest_of_chunks(blob.chunks())
+                blob.cell[0] = name
+                if blob.track is not None:
+                    blob.track.saw(name)
+            if not blob.stored:
+                continue
+            wanted[name] = None
+            if name not in new and self._index.find(name) is None:
+                chunks = list(blob.chunks()) if chunks is None else chunks
+                if chunks:
+                    new[name] = chunks
+        return list(new.items()), list(wanted)

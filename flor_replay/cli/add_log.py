@@ -1,0 +1,111 @@
+"""``flor-replay add-log FILE…``: carry today's new statements into the older versions and fill their columns."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import Any
+
+import click
+
+from flor_replay.cli import present
+from flor_replay.cli.common import (
+    console,
+    duration,
+    find_project,
+    jobs_or_default,
+    plural,
+    selection,
+    selection_options,
+)
+from flor_replay.cli.shell import DONE, ERROR, PARTLY, say
+from flor_replay.errors import UsageError
+
+
+@click.command("add-log")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@selection_options
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@click.option("--dry-run", "-n", is_flag=True, help="Show each version's diff and the plan; execute nothing.")
+@click.option("--json", "as_json", is_flag=True, help="The result as JSON on stdout.")
+def command(
+    files: tuple[str, ...],
+    last: int | None,
+    only: tuple[str, ...],
+    where: str | None,
+    iters: str | None,
+    names: tuple[str, ...],
+    jobs: int | None,
+    again: bool,
+    yes: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> int:
+    """Carry the flor.log statements that FILE has today and the recorded versions lack into those versions, run the
+    versions again from their checkpoints, only where needed, and fill the columns.
+
+    Nothing of yours is touched: not the branch, the index, or a file. Each value is checked by what the old run did log.
+    Exit code 3: done in part (a version refused, failed or diverged).
+    """
+    from flor_replay.history.versions import History
+    from flor_replay.replay.backfill import Backfill
+    from flor_replay.replay.proposal import propose
+    from flor_replay.store.runs import all_runs
+
+    root, store = find_project()
+    chosen = selection(store, last, only, where, iters, names, again)
+    screen = console()
+    with History(root) as history:
+        with screen.status("looking at the versions…") if screen.is_terminal else _silent():
+            proposal = propose(history, root, store, files, all_runs(store), chosen, jobs_or_default(jobs))
+        if dry_run:
+            if as_json:
+                print(json.dumps(present.proposal_data(proposal), indent=1))
+            else:
+                present.show_diffs(proposal, sys.stdout)
+                present.show_proposal(proposal, screen)
+            return PARTLY if any(v.problem or v.refused for v in proposal.versions) else DONE
+        present.show_proposal(proposal, screen)
+        began = time.perf_counter()
+        reports = []
+        if proposal.to_replay:
+            _ask(yes, len(proposal.to_replay), proposal.estimate())
+            with present.Progress(proposal, screen) as progress:
+                backfill = Backfill(proposal, history, progress.began, progress.ended)
+                progress.watch(backfill.reports)
+                reports = backfill.run()
+        seconds = time.perf_counter() - began
+    if as_json:
+        print(json.dumps(present.result_data(proposal, reports, seconds), indent=1))
+    present.show_reports(proposal, reports, seconds, screen)
+    return _exit_code(proposal, reports)
+
+
+def _ask(yes: bool, versions: int, estimate: float) -> None:
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError("there is no terminal to ask on: add --yes to go on, or --dry-run to only look")
+    question = f"Replay {plural(versions, 'version')}, about {duration(estimate)}?"
+    if not click.confirm(question, default=True, err=True):
+        raise click.Abort
+
+
+def _exit_code(proposal: Any, reports: list[Any]) -> int:
+    good = [r for r in reports if r.filled] + [run for v in proposal.versions for run in v.filled]
+    bad = [r for r in reports if not r.filled]
+    refused = [v for v in proposal.versions if v.problem or v.refused]
+    known = [v for v in proposal.versions if any(verdict == "diverged" for verdict in v.filled.values())]
+    if not bad and not refused and not known:
+        return DONE
+    done = good or any(v.already for v in proposal.versions)
+    if not done:
+        say("flor-replay: nothing could be filled")
+        return PARTLY if proposal.versions else ERROR
+    return PARTLY
+
+
+class _silent:  # noqa: N801
+    def __enter__(self) -> None: ...
+    def __exit__(self, *exc: object) -> None: ...

@@ -1,0 +1,112 @@
+"""What several verbs share: options, the project, consoles, times in words."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+from rich.console import Console
+
+from flor_replay import project
+from flor_replay.errors import NotAProject, UsageError
+from flor_replay.plan.segments import parse_iterations
+from flor_replay.replay.proposal import Selection
+
+
+def console() -> Console:
+    """For people: on stderr, plain where it is no terminal or NO_COLOR is set."""
+    wide = None if sys.stderr.isatty() else 120
+    return Console(stderr=True, highlight=False, width=wide, soft_wrap=wide is not None)
+
+
+def find_project(start: str | None = None) -> tuple[str, str]:
+    """The git repository around `start` (the working directory) and its store's path. Raises NotAProject."""
+    place = os.path.abspath(start or os.getcwd())
+    root = project.repository_root(place)
+    if root is None:
+        raise NotAProject(f"{place} is not in a git repository: versions are kept in git (git init makes one)")
+    return root, project.store_path(root)
+
+
+def jobs_or_default(jobs: int | None) -> int:
+    if jobs is not None:
+        if jobs < 1:
+            raise UsageError(f"--jobs {jobs}: at least 1")
+        return jobs
+    try:
+        return max(1, len(os.sched_getaffinity(0)))
+    except AttributeError:
+        return max(1, os.cpu_count() or 1)
+
+
+def selection_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Options that narrow what is replayed."""
+    for option in (
+        click.option("--last", type=int, metavar="N", help="Only the newest N runs."),
+        click.option("--runs", "only", multiple=True, metavar="RUN", help="Only this run (may be repeated)."),
+        click.option("--where", metavar="SQL", help='Only runs for which this holds, e.g. "lr < 0.01".'),
+        click.option(
+            "--iters", metavar="LOOP=A:B:C", help="Only these iterations of the main loop, e.g. epoch=0:10:5."
+        ),
+        click.option(
+            "--name",
+            "names",
+            multiple=True,
+            metavar="NAME",
+            help="Only the statements that log NAME, new or not.",
+        ),
+        click.option("--jobs", "-j", type=int, metavar="N", help="Workers at a time [default: one a CPU]."),
+        click.option("--again", is_flag=True, help="Also what was replayed before and diverged."),
+    ):
+        function = option(function)
+    return function
+
+
+def selection(
+    store: str,
+    last: int | None,
+    only: tuple[str, ...],
+    where: str | None,
+    iters: str | None,
+    names: tuple[str, ...],
+    again: bool,
+) -> Selection:
+    """The options as a Selection. Raises UsageError or QueryError where one is wrong."""
+    if last is not None and last < 1:
+        raise UsageError(f"--last {last}: at least 1")
+    runs = frozenset(only) if only else None
+    if where is not None:
+        from flor_replay.store.filters import runs_where
+
+        matching = runs_where(store, where)
+        runs = matching if runs is None else runs & matching
+    iterations = None
+    if iters is not None:
+        try:
+            iterations = parse_iterations(iters)
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+    return Selection(last, runs, where, iterations, frozenset(names) or None, again)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them."""
+    if seconds < 1:
+        return f"{max(0.1, seconds):.1f} s"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def plural(count: int, word: str) -> str:
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
+
+
+def jsonable(value: object) -> object:
+    """For ``json.dumps(default=…)``."""
+    return str(value)

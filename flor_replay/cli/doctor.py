@@ -1,0 +1,144 @@
+"""``flor-replay doctor``: is everything here that a replay needs, and is the store whole?"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+from flor_replay.cli.common import find_project, plural
+from flor_replay.cli.shell import DONE, ERROR
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report."""
+
+    state: str  # "good", "note", "bad"
+    text: str
+
+
+@click.command("doctor")
+@click.argument("run", required=False)
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def command(run: str | None, as_json: bool) -> int:
+    """Check this machine, this project and its store; with RUN, what of that run can be replayed and why not."""
+    root, store = find_project()
+    findings = [*_machine(), *_project(root), *(_run(store, run) if run else _store(store))]
+    if as_json:
+        import json
+
+        print(json.dumps([finding.__dict__ for finding in findings], indent=1))
+    else:
+        screen = Console(highlight=False, soft_wrap=True)
+        marks = {"good": ("ok  ", "green"), "note": ("note", "yellow"), "bad": ("bad ", "red")}
+        for finding in findings:
+            mark, style = marks[finding.state]
+            screen.print(Text(mark, style=style).append(f"  {finding.text}", style="default"))
+    return ERROR if any(finding.state == "bad" for finding in findings) else DONE
+
+
+def _machine() -> list[Finding]:
+    from flor_replay.replay import sandbox
+
+    found = [Finding("good", f"Python {sys.version.split()[0]} at {sys.executable}")]
+    git = shutil.which("git")
+    found.append(Finding("good", f"git at {git}") if git else Finding("bad", "git is not on PATH: install it"))
+    if sandbox.available():
+        found.append(
+            Finding(
+                "good",
+                "overlays can be mounted: replays see the project at its own path and write to scratch",
+            )
+        )
+    else:
+        found.append(Finding("note", "overlays cannot be mounted here: replays work on linked copies of ignored files"))
+    return found
+
+
+def _project(root: str) -> list[Finding]:
+    from flor_replay.errors import FlorError
+    from flor_replay.history.versions import History
+
+    try:
+        with History(root) as history:
+            files = len(history.visible_files())
+    except FlorError as error:
+        return [Finding("bad", str(error))]
+    return [Finding("good", f"project {os.path.basename(root)} at {root}, {plural(files, 'file')}")]
+
+
+def _store(store: str) -> list[Finding]:
+    from pathlib import Path
+
+    from flor_checkpoint import manifests
+
+    from flor_replay.store import layout, records
+    from flor_replay.store.runs import all_runs
+
+    if not os.path.isdir(os.path.join(store, "runs")):
+        return [Finding("note", "no runs yet: run a script that calls flor.log")]
+    runs = all_runs(store)
+    found = []
+    states: dict[str, int] = {}
+    with records.connect() as connection:
+        for run in runs:
+            if not run.replay_of:
+                states[run.status] = states.get(run.status, 0) + 1
+            if not run.replay_of and run.commit is None:
+                found.append(
+                    Finding(
+                        "note",
+                        f"{run.run} cannot be replayed: {run.version.get('error', 'it has no version')}",
+                    )
+                )
+            try:
+                records.fetch(connection, f"select count(*) from ({records.table([run])})")
+            except Exception as error:
+                found.append(Finding("bad", f"{run.run}: its log cannot be read ({str(error).splitlines()[0]})"))
+            found += [Finding("bad", f"{run.run}: {problem}") for problem in manifests(Path(run.folder.checkpoints))[1]]
+    names = os.listdir(os.path.join(store, "runs"))
+    broken = sorted(set(names) - {run.run for run in runs})
+    found += [Finding("bad", f"runs/{name} has no readable run.json") for name in broken]
+    told = ", ".join(f"{count} {status}" for status, count in sorted(states.items())) or "none"
+    replays = sum(1 for run in runs if run.replay_of)
+    size = sum(os.path.getsize(os.path.join(base, name)) for base, _, files in os.walk(store) for name in files)
+    summary = (
+        f"store {store}: runs: {told}; {plural(replays, 'replay')}; {size / 2**20:.1f} MB (format {layout.FORMAT})"
+    )
+    return [Finding("good", summary), *found]
+
+
+def _run(store: str, name: str) -> list[Finding]:
+    from flor_replay.plan.facts import gather
+    from flor_replay.store.runs import all_runs, read_run
+
+    run = read_run(store, name)
+    if run is None:
+        close = [r.run for r in all_runs(store) if r.run.endswith(name)]
+        run = read_run(store, close[0]) if len(close) == 1 else None
+    if run is None:
+        return [Finding("bad", f"no run is called {name!r}: flor-replay runs lists them")]
+    reason = f" ({run.info['reason']})" if run.info.get("reason") else ""
+    found = [Finding("good", f"{run.run}: {run.filename}, {run.status}{reason}")]
+    if run.commit is None:
+        found.append(Finding("note", str(run.version.get("error", "it has no version"))))
+    else:
+        found.append(Finding("good", f"version {run.commit}"))
+    main = gather([run])[run.run].main
+    if main is None:
+        return [*found, Finding("note", "it has no flor.loop: a replay runs the whole script")]
+    found.append(
+        Finding(
+            "good",
+            f"main loop {main.name!r}: {plural(main.iterations, 'iteration')}, {plural(len(main.points), 'checkpoint')}",
+        )
+    )
+    missing = sorted({path for point in main.points for path in point.missing})
+    found += [Finding("note", f"not captured: {path}: replays do not start from its checkpoints") for path in missing]
+    return found

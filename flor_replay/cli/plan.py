@@ -1,0 +1,42 @@
+"""``flor-replay plan FILE…``: what ``add-log`` would execute, without the diffs."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from flor_replay.cli import present
+from flor_replay.cli.common import console, find_project, jobs_or_default, selection, selection_options
+from flor_replay.cli.shell import DONE
+
+
+@click.command("plan")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@selection_options
+@click.option("--json", "as_json", is_flag=True, help="The plan as JSON on stdout.")
+def command(
+    files: tuple[str, ...],
+    last: int | None,
+    only: tuple[str, ...],
+    where: str | None,
+    iters: str | None,
+    names: tuple[str, ...],
+    jobs: int | None,
+    again: bool,
+    as_json: bool,
+) -> int:
+    """Show, for each version and run, what add-log would execute, from which checkpoints, and for how long."""
+    from flor_replay.history.versions import History
+    from flor_replay.replay.proposal import propose
+    from flor_replay.store.runs import all_runs
+
+    root, store = find_project()
+    chosen = selection(store, last, only, where, iters, names, again)
+    with History(root) as history:
+        proposal = propose(history, root, store, files, all_runs(store), chosen, jobs_or_default(jobs))
+    if as_json:
+        print(json.dumps(present.proposal_data(proposal), indent=1))
+    else:
+        present.show_proposal(proposal, console(), every_run=True)
+    return DONE

@@ -1,0 +1,311 @@
+"""Proposals and reports as people see them on the terminal, and as JSON."""
+
+from __future__ import annotations
+
+import difflib
+import threading
+from collections.abc import Sequence
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+from rich.table import Table
+from rich.text import Text
+
+from flor_replay.cli.common import duration, plural
+from flor_replay.replay.backfill import RunReport
+from flor_replay.replay.execution import Outcome
+from flor_replay.replay.proposal import Proposal, VersionProposal
+from flor_replay.replay.task import Task
+
+_COLOURS = {"exact": "green", "close": "yellow", "unchecked": "yellow", "diverged": "red"}
+
+
+def _title(version: VersionProposal) -> str:
+    return f"{version.commit[:8]}  {version.runs[-1].started:%Y-%m-%d %H:%M}"
+
+
+def table_of(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, show_header=True, header_style="bold", padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def show_proposal(proposal: Proposal, screen: Console, *, every_run: bool = False) -> None:
+    """What was added today, and for each version what will be executed."""
+    for file in proposal.files:
+        screen.print(Text(f"{file.path}: {plural(len(file.patch.units), 'new statement')}", style="bold"))
+        for unit in file.patch.units:
+            first = unit.text.strip().splitlines()[0]
+            verb = "replaces" if unit.changed else "adds"
+            screen.print(Text(f"  line {unit.line:<4} {verb}  {first}"))
+            if unit.needs:
+                needed = "; ".join(need.strip().splitlines()[0] for need in unit.needs)
+                screen.print(Text(f"            with  {needed}", style="dim"))
+    screen.print()
+    table = table_of("version", "runs", "statements", "executed", "about")
+    for version in proposal.versions:
+        table.add_row(
+            _title(version),
+            str(len(version.runs)),
+            _statements(version),
+            _executed(version, every_run),
+            _about(version),
+        )
+    screen.print(table)
+    for run, reason in proposal.left_out:
+        screen.print(Text(f"left out: {run.run} ({run.filename}): {reason}", style="yellow"))
+    screen.print()
+
+
+def _statements(version: VersionProposal) -> Text:
+    if version.problem:
+        return Text(version.problem, style="yellow")
+    text = Text()
+    if version.names:
+        text.append(", ".join(version.names), style="green")
+    if version.already:
+        text.append("has them already", style="dim")
+    for label, reason, line in version.refused:
+        if text:
+            text.append("\n")
+        at = f" (today's line {line})" if line else ""
+        text.append(f"{label} refused: {reason}{at}", style="yellow")
+    return text
+
+
+def _executed(version: VersionProposal, every_run: bool) -> str:
+    lines = []
+    for run, plan in version.plans.items():
+        if run in version.filled and not plan.segments:
+            lines.append(f"nothing: filled before ({version.filled[run]})")
+        elif not plan.segments:
+            lines.append(f"nothing: {plan.reason}")
+        else:
+            what = "; ".join(segment.describe() for segment in plan.segments[:3])
+            more = f" and {len(plan.segments) - 3} more" if len(plan.segments) > 3 else ""
+            lines.append(f"{what}{more} ({plan.reason})")
+    if not every_run:
+        lines = list(dict.fromkeys(lines))
+    return "\n".join(lines)
+
+
+def _about(version: VersionProposal) -> str:
+    return duration(version.seconds) if version.seconds else ""
+
+
+def show_diffs(proposal: Proposal, out: TextIO) -> None:
+    """Each version's patch as a unified diff."""
+    for version in proposal.versions:
+        for path, result in version.files.items():
+            if not result.placed:
+                continue
+            before = version.originals[path].decode("utf-8", "replace").splitlines(keepends=True)
+            after = result.source.decode("utf-8", "replace").splitlines(keepends=True)
+            lines = difflib.unified_diff(before, after, f"{version.commit[:8]}/{path}", f"{version.commit[:8]}+/{path}")
+            for line in lines:
+                out.write(line if line.endswith("\n") else line + "\n")
+
+
+class Progress:
+    """Bars while a backfill runs: one for all segments, one for each version."""
+
+    def __init__(self, proposal: Proposal, screen: Console) -> None:
+        self._proposal = proposal
+        self._screen = screen
+        self._lock = threading.Lock()
+        self._bars = Bars(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TextColumn("segments"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=screen,
+            disable=not screen.is_terminal,
+            transient=True,
+        )
+        self._reports: dict[str, RunReport] = {}
+        self._version_of = {run.run: v for v in proposal.versions for run in v.runs}
+        self._tasks: dict[str, Any] = {}
+
+    def __enter__(self) -> Progress:
+        self._bars.__enter__()
+        to_replay = self._proposal.to_replay
+        total = sum(len(plan.segments) for v in to_replay for plan in v.plans.values())
+        self._all = self._bars.add_task("all versions", total=total)
+        for version in to_replay:
+            count = sum(len(plan.segments) for plan in version.plans.values())
+            self._tasks[version.commit] = self._bars.add_task(_title(version), total=count)
+        return self
+
+    def __exit__(self, *exc: Any) -> None:
+        self._bars.__exit__(*exc)
+
+    def watch(self, reports: dict[str, RunReport]) -> None:
+        self._reports = reports
+
+    def began(self, task: Task) -> None:
+        """A task was handed to a worker."""
+
+    def ended(self, outcome: Outcome) -> None:
+        version = self._version_of[outcome.task.run]
+        with self._lock:
+            self._bars.advance(self._all)
+            self._bars.advance(self._tasks[version.commit])
+            report = self._reports.get(outcome.task.run)
+            if report is None or report.waiting:
+                return
+            if not self._screen.is_terminal:
+                self._screen.print(_run_line(report))
+
+
+def _run_line(report: RunReport) -> Text:
+    text = Text(f"{_title(report.version)}  {report.run.run[-8:]}  ")
+    if report.problem:
+        return text.append(report.problem, style="red")
+    return text.append(report.verdict, style=_COLOURS[report.verdict])
+
+
+def show_reports(proposal: Proposal, reports: Sequence[RunReport], seconds: float, screen: Console) -> None:
+    """How it went: a line a run, then one sentence."""
+    if reports:
+        table = table_of("version", "run", "arguments", "verdict", "compared", "work")
+        for report in reports:
+            verdict = (
+                Text(report.problem, style="red")
+                if report.problem
+                else Text(report.verdict, style=_COLOURS[report.verdict])
+            )
+            if report.first_difference:
+                verdict.append(f"\n{report.first_difference}")
+            left_out = sorted({name for v in report.verdicts for name in v.left_out})
+            if left_out:
+                verdict.append(f"\nnot compared, they read the clock: {', '.join(left_out)}", style="dim")
+            compared = sum(v.compared for v in report.verdicts)
+            args = " ".join(f"{name}={value}" for name, value in report.run.args.items())
+            table.add_row(
+                _title(report.version),
+                report.run.run[-8:],
+                args,
+                verdict,
+                f"{compared:,}" if report.verdicts else "",
+                duration(report.seconds),
+            )
+        screen.print(table)
+        for note in dict.fromkeys(f"{r.run.run[-8:]}: {note}" for r in reports for note in r.notes):
+            screen.print(Text(note, style="dim"))
+        screen.print()
+    screen.print(_summary(proposal, reports, seconds))
+
+
+def _summary(proposal: Proposal, reports: Sequence[RunReport], seconds: float) -> Text:
+    filled = {r.version.commit for r in reports if r.filled} | {
+        v.commit for v in proposal.versions for verdict in v.filled.values() if verdict != "diverged"
+    }
+    filled -= {r.version.commit for r in reports if not r.filled}
+    has = [v for v in proposal.versions if v.already]
+    refused = [v for v in proposal.versions if v.problem or (v.refused and not v.names)]
+    partly = [v for v in proposal.versions if v.refused and v.names]
+    bad = [r for r in reports if not r.filled]
+    parts = [f"{len(filled)} of {plural(len(proposal.versions), 'version')} filled"]
+    if has:
+        parts.append(f"{len(has)} had the statements already")
+    if partly:
+        parts.append(f"{len(partly)} with some statements refused")
+    if refused:
+        parts.append(f"{len(refused)} refused")
+    if bad:
+        parts.append(f"{plural(len(bad), 'run')} failed or diverged")
+    if reports:
+        parts.append(duration(seconds))
+    names = " ".join(_quoted(name) for name in proposal.names)
+    text = Text(", ".join(parts) + ".", style="bold")
+    if filled:
+        text.append(f"  flor-replay show {names}", style="not bold")
+    return text
+
+
+def _quoted(name: str) -> str:
+    import shlex
+
+    return shlex.quote(name)
+
+
+# -- JSON -------------------------------------------------------------------------------------------------------------
+
+
+def proposal_data(proposal: Proposal) -> dict[str, Any]:
+    """The proposal as plain data."""
+    return {
+        "files": [
+            {
+                "path": file.path,
+                "statements": [
+                    {
+                        "name": u.name,
+                        "line": u.line,
+                        "text": u.text,
+                        "changed": u.changed,
+                        "needs": list(u.needs),
+                    }
+                    for u in file.patch.units
+                ],
+            }
+            for file in proposal.files
+        ],
+        "versions": [_version_data(version) for version in proposal.versions],
+        "left_out": [{"run": run.run, "reason": reason} for run, reason in proposal.left_out],
+        "jobs": proposal.jobs,
+        "estimated_seconds": proposal.estimate(),
+    }
+
+
+def _version_data(version: VersionProposal) -> dict[str, Any]:
+    return {
+        "version": version.commit,
+        "patched": version.patched,
+        "problem": version.problem,
+        "placed": [
+            {
+                "path": path, "line": p.line, "end_line": p.end_line, "kind": p.kind, "text": p.text, "name": p.name,
+                "replaces": p.replaces, "after": p.after, "before": p.before, "renames": [list(pair) for pair in p.renames],
+            }
+            for path, result in version.files.items()
+            for p in result.placed
+        ],
+        "refused": [{"statement": s, "reason": reason, "line": line} for s, reason, line in version.refused],
+        "has_already": version.already,
+        "where": version.reason,
+        "runs": [
+            {
+                "run": run.run,
+                "reason": version.plans[run.run].reason if run.run in version.plans else None,
+                "filled_before": version.filled.get(run.run),
+                "segments": [s.as_data() for s in version.plans[run.run].segments] if run.run in version.plans else [],
+            }
+            for run in version.runs
+        ],
+    }  # fmt: skip
+
+
+def result_data(proposal: Proposal, reports: Sequence[RunReport], seconds: float) -> dict[str, Any]:
+    """The proposal with how it went."""
+    data = proposal_data(proposal)
+    data["seconds"] = seconds
+    data["results"] = [
+        {
+            "run": report.run.run,
+            "version": report.version.commit,
+            "verdict": None if report.problem else report.verdict,
+            "compared": sum(v.compared for v in report.verdicts),
+            "problem": report.problem,
+            "first_difference": report.first_difference,
+            "notes": report.notes,
+            "seconds": report.seconds,
+        }
+        for report in reports
+    ]
+    return data

@@ -1,0 +1,185 @@
+"""What is known of a recorded run before it is replayed: its main loop, durations, restore points."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flor_replay.store import records
+from flor_replay.store.runs import Run
+
+if TYPE_CHECKING:
+    import duckdb
+
+
+@dataclass(frozen=True)
+class RestorePoint:
+    """A checkpoint that a replay may start from."""
+
+    checkpoint: str
+    at: str  # "start" of iteration `index`, "exit" of loop `nested` in it, "end" of the main loop
+    index: int
+    nested: str | None
+    complete: bool  # nothing of the state is missing
+    missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class MainLoop:
+    """The main loop that replay is planned by: the longest of the run's outermost loops."""
+
+    ordinal: int  # among the outermost loops, in the order they began
+    name: str
+    occurrence: int
+    kind: str  # what it runs over: "sequence", "loader", "iterator"
+    iterations: int  # complete ones
+    ended_by: str | None  # "exhausted", "closed", None while running or after a crash
+    seconds: tuple[float, ...]  # of each complete iteration
+    prefix_seconds: float  # from the run's start to its first iteration
+    began_seq: int
+    ended_seq: int | None
+    nested: Mapping[int, tuple[str, ...]] = field(default_factory=dict)  # iteration -> names of loops in it, in order
+    nested_ended_seq: Mapping[tuple[int, str], int] = field(default_factory=dict)
+    repeated_nested: frozenset[int] = frozenset()  # iterations in which a nested loop of one name ran more than once
+    points: tuple[RestorePoint, ...] = ()
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """One recorded run as the planner sees it."""
+
+    run: str
+    status: str
+    seconds: float  # of the whole run, 0 if unknown
+    main: MainLoop | None
+
+
+def gather(runs: Sequence[Run]) -> dict[str, RunFacts]:
+    """Facts of each run, read together."""
+    with records.connect() as connection:
+        events = _loop_events(connection, runs)
+    return {run.run: _facts(run, events.get(run.run, [])) for run in runs}
+
+
+@dataclass(frozen=True)
+class _Event:
+    event: str
+    loops: tuple[str, ...]
+    occurrences: tuple[int, ...]
+    indices: tuple[int, ...]
+    kind: str | None
+    iterations: int | None
+    seconds: float | None
+    began: float | None
+    ended_by: str | None
+    seq: int | None
+
+
+def _loop_events(connection: duckdb.DuckDBPyConnection, runs: Sequence[Run]) -> dict[str, list[_Event]]:
+    rows = records.fetch(
+        connection,
+        "select run, event, loops, occurrences, indices, kind, iterations, seconds, began, ended_by, seq "
+        f"from ({records.table(runs, loops=True)}) where event <> 'value' and len(loops) <= 2",
+    )
+    found: dict[str, list[_Event]] = {}
+    for run, event, loops, occurrences, indices, *rest in rows:
+        made = _Event(str(event), tuple(loops), tuple(occurrences), tuple(indices), *rest)  # type: ignore[arg-type]
+        found.setdefault(str(run), []).append(made)
+    return found
+
+
+def _facts(run: Run, events: Sequence[_Event]) -> RunFacts:
+    seconds = float(run.info.get("seconds", 0.0))
+    begun = [e for e in events if e.event == "begin" and len(e.loops) == 1]
+    if not begun:
+        return RunFacts(run.run, run.status, seconds, None)
+    durations: dict[tuple[str, int], dict[int, _Event]] = {}
+    for event in events:
+        if event.event == "duration" and len(event.loops) == 1:
+            durations.setdefault((event.loops[0], event.occurrences[0]), {})[event.indices[0]] = event
+    totals = [sum(e.seconds or 0.0 for e in durations.get((b.loops[0], b.occurrences[0]), {}).values()) for b in begun]
+    ordinal = max(range(len(begun)), key=lambda place: (totals[place], -place))
+    main = _main_loop(
+        run,
+        events,
+        begun[ordinal],
+        ordinal,
+        durations.get((begun[ordinal].loops[0], begun[ordinal].occurrences[0]), {}),
+    )
+    return RunFacts(run.run, run.status, seconds, main)
+
+
+def _main_loop(
+    run: Run, events: Sequence[_Event], begin: _Event, ordinal: int, durations: Mapping[int, _Event]
+) -> MainLoop:
+    name, occurrence = begin.loops[0], begin.occurrences[0]
+    complete = 0
+    while complete in durations:
+        complete += 1
+    end = next(
+        (e for e in events if e.event == "end" and e.loops == (name,) and e.occurrences == (occurrence,)),
+        None,
+    )
+    nested: dict[int, list[str]] = {}
+    ended: dict[tuple[int, str], int] = {}
+    repeated = set()
+    for event in events:
+        if (
+            event.event == "end"
+            and len(event.loops) == 2
+            and event.loops[0] == name
+            and event.occurrences[0] == occurrence
+        ):
+            index = event.indices[0]
+            nested.setdefault(index, []).append(event.loops[1])
+            ended[(index, event.loops[1])] = int(event.seq or 0)
+            if event.occurrences[1] > 0 or event.ended_by != "exhausted":
+                repeated.add(index)
+    first = durations.get(0)
+    return MainLoop(
+        ordinal=ordinal,
+        name=name,
+        occurrence=occurrence,
+        kind=begin.kind or "iterator",
+        iterations=complete,
+        ended_by=end.ended_by if end else None,
+        seconds=tuple(float(durations[i].seconds or 0.0) for i in range(complete)),
+        prefix_seconds=float(first.began or 0.0) if first else 0.0,
+        began_seq=int(begin.seq or 0),
+        ended_seq=int(end.seq) if end and end.seq is not None else None,
+        nested={index: tuple(names) for index, names in nested.items()},
+        nested_ended_seq=ended,
+        repeated_nested=frozenset(repeated),
+        points=tuple(_points(run, name, occurrence, ordinal)),
+    )
+
+
+def _points(run: Run, name: str, occurrence: int, ordinal: int) -> list[RestorePoint]:
+    from flor_checkpoint import manifests
+
+    found = []
+    listed, _ = manifests(Path(run.folder.checkpoints))
+    for manifest in listed:
+        point = manifest.point
+        if point.get("loop") != name or point.get("occurrence") != occurrence or point.get("ordinal") != ordinal:
+            continue
+        missing = [entry.path for entry in manifest.not_captured]
+        missing += [str(entry) for entry in _list(point.get("not_captured"))]
+        nested = point.get("nested")
+        found.append(
+            RestorePoint(
+                checkpoint=manifest.id,
+                at=str(point.get("at")),
+                index=int(str(point.get("index"))),
+                nested=str(nested) if nested is not None else None,
+                complete=not missing,
+                missing=tuple(missing),
+            )
+        )
+    return found
+
+
+def _list(value: object) -> list[object]:
+    return list(value) if isinstance(value, (list, tuple)) else []

@@ -1,0 +1,24 @@
+"""Which process is which: a pid alone says little, it is given out again."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def identity() -> dict[str, Any]:
+    """What tells this process from another that gets the same pid later."""
+    return {"pid": os.getpid(), "start": start_time(os.getpid()), "host": socket.gethostname()}
+
+
+def start_time(pid: int) -> int | None:
+    """When a process started, in clock ticks since boot; None where it is gone or the system does not say."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return int(file.read().rpartition(b")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return None

@@ -1,0 +1,233 @@
+"""Carries a proposal out: lays the versions out, runs the segments, gives each its verdict, tries whole runs where needed."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from flor_replay.history.versions import History
+from flor_replay.plan.segments import START_UP_SECONDS, Segment
+from flor_replay.replay import evidence, fidelity, sandbox
+from flor_replay.replay.execution import Execution, Outcome
+from flor_replay.replay.fidelity import Verdict
+from flor_replay.replay.proposal import Proposal, VersionProposal
+from flor_replay.replay.task import Task
+from flor_replay.store import layout, records
+from flor_replay.store.runs import Run, all_runs, read_run
+
+
+@dataclass
+class RunReport:
+    """How the backfill of one run went."""
+
+    run: Run
+    version: VersionProposal
+    verdicts: list[Verdict] = field(default_factory=list)
+    problem: str | None = None  # why it was not filled
+    notes: list[str] = field(default_factory=list)
+    seconds: float = 0.0  # work, over all workers
+    waiting: int = 0  # segments not done yet
+
+    @property
+    def verdict(self) -> str:
+        return fidelity.worst(verdict.verdict for verdict in self.verdicts)
+
+    @property
+    def first_difference(self) -> str | None:
+        return next((v.first.describe() for v in self.verdicts if v.first is not None), None)
+
+    @property
+    def filled(self) -> bool:
+        return self.problem is None and bool(self.verdicts) and self.verdict != "diverged"
+
+
+class Backfill:
+    """One backfill. `on_begin` and `on_end` are told of tasks (from other threads, too)."""
+
+    def __init__(
+        self,
+        proposal: Proposal,
+        history: History,
+        on_begin: Callable[[Task], None] = lambda _: None,
+        on_end: Callable[[Outcome], None] = lambda _: None,
+    ) -> None:
+        self._proposal = proposal
+        self._history = history
+        self._on_begin = on_begin
+        self._on_end = on_end
+        self._execution = Execution(proposal.jobs)
+        self._version_of: dict[str, VersionProposal] = {}
+        self.reports: dict[str, RunReport] = {}
+
+    def run(self) -> list[RunReport]:
+        """Do it all; reports newest first. On Ctrl-C the workers are ended and what was finished stays."""
+        base = os.environ.get("FLOR_SCRATCH") or tempfile.gettempdir()
+        os.makedirs(base, exist_ok=True)
+        scratch = tempfile.mkdtemp(prefix="flor-replay-", dir=base)
+        try:
+            self._clean_up()
+            tasks = self._tasks(scratch)
+            again = self._batch(tasks)
+            if again:
+                self._batch(again)
+        finally:
+            self._execution.stop()
+            sandbox.discard(scratch)
+        return list(self.reports.values())
+
+    # -- tasks -------------------------------------------------------------------------------------------------------
+
+    def _tasks(self, scratch: str) -> list[Task]:
+        tasks = []
+        visible = self._history.visible_files()
+        linked = self._linked()
+        for version in self._proposal.to_replay:
+            assert version.patched is not None
+            tree = os.path.join(scratch, "trees", version.patched)
+            if not os.path.isdir(tree):
+                self._history.lay_out(version.patched, tree)
+            hidden = os.path.join(scratch, f"{version.patched}.hidden")
+            theirs = set(self._history.files(version.patched))
+            with open(hidden, "wb") as file:
+                file.write(b"\0".join(os.fsencode(path) for path in visible if path not in theirs))
+            for run in version.runs:
+                plan = version.plans.get(run.run)
+                if plan is None or not plan.segments:
+                    continue
+                self._version_of[run.run] = version
+                self.reports[run.run] = RunReport(run, version, waiting=len(plan.segments))
+                for segment in plan.segments:
+                    tasks.append(self._task(run, version, segment, scratch, tree, hidden, linked))
+        return tasks
+
+    def _task(
+        self,
+        run: Run,
+        version: VersionProposal,
+        segment: Segment,
+        scratch: str,
+        tree: str,
+        hidden: str,
+        linked: tuple[str, ...],
+    ) -> Task:
+        replay = layout.new_run_id()
+        return Task(
+            run=run.run,
+            replay=replay,
+            root=self._proposal.root,
+            store=self._proposal.store,
+            tree=tree,
+            scratch=os.path.join(scratch, "tasks", replay),
+            patched=str(version.patched),
+            segment=segment,
+            inserted=version.inserted,
+            entry=dict(run.info["entry"]),
+            environment=dict(run.info.get("environment", {})),
+            args=dict(run.info.get("args", {})),
+            started=run.seconds_since_epoch,
+            threads=run.info.get("compute", {}).get("torch_threads"),
+            failure=run.info.get("reason") if run.status == "failed" else None,
+            hidden=hidden,
+            linked=linked,
+            names=version.names,
+        )
+
+    def _linked(self) -> tuple[str, ...]:
+        """Folders outside the project that symbolic links in it lead to: data lives there, and is not to be written."""
+        found = []
+        root = os.path.realpath(self._proposal.root)
+        for path in [*self._history.ignored(), *self._history.visible_files()]:
+            full = os.path.join(self._history.top, path.rstrip("/"))
+            if os.path.islink(full):
+                target = os.path.realpath(full)
+                if os.path.isdir(target) and not (target + os.sep).startswith(root + os.sep):
+                    found.append(target)
+        return tuple(dict.fromkeys(found))
+
+    def _clean_up(self) -> None:
+        """Remove what interrupted backfills left: replays without a verdict, of processes that are gone."""
+        for run in all_runs(self._proposal.store):
+            if run.replay_of and not run.fidelity and run.status != "running":
+                sandbox.discard(run.folder.path)
+
+    # -- outcomes ------------------------------------------------------------------------------------------------------
+
+    def _batch(self, tasks: Sequence[Task]) -> list[Task]:
+        """Run tasks; returns those that are to be tried as whole runs."""
+        again: dict[str, Task] = {}
+        for outcome in self._execution.run(tasks, self._on_begin):
+            whole = self._take(outcome)
+            if whole is not None:
+                again.setdefault(whole.run, whole)
+            self._on_end(outcome)
+        return list(again.values())
+
+    def _take(self, outcome: Outcome) -> Task | None:
+        task = outcome.task
+        report = self.reports[task.run]
+        report.seconds += outcome.seconds
+        report.waiting -= 1
+        is_whole = task.segment.kind == "whole"
+        if outcome.status == "stopped":
+            report.problem = report.problem or "interrupted"
+            return None
+        if outcome.status != "done":
+            self._judge(task, {"verdict": "failed", "reason": outcome.reason})
+            if is_whole:
+                report.problem = outcome.reason or outcome.status
+                return None
+            report.notes.append(f"{task.segment.describe()}: {outcome.reason}; the whole script was run instead")
+            return self._whole(task)
+        verdict = self._verdict(task)
+        unsure = verdict.verdict == "diverged" or (
+            verdict.verdict == "unchecked" and task.segment.restore is not None and self._kind(task) == "iterator"
+        )
+        if unsure and not is_whole:
+            why = verdict.first.describe() if verdict.first else "nothing that it logged could be compared"
+            self._judge(task, {**verdict.as_data(), "verdict": "superseded"})
+            report.notes.append(f"{task.segment.describe()}: {why}; the whole script was run instead")
+            return self._whole(task)
+        self._judge(task, verdict.as_data())
+        if is_whole:
+            report.verdicts = []  # the whole run counts in place of its segments
+        report.verdicts.append(verdict)
+        return None
+
+    def _kind(self, task: Task) -> str:
+        main = self._proposal.facts[task.run].main
+        return main.kind if main else "iterator"
+
+    def _whole(self, task: Task) -> Task:
+        replay = layout.new_run_id()
+        seconds = self._proposal.facts[task.run].seconds + START_UP_SECONDS
+        segment = Segment("whole", prefix=True, suffix=True, seconds=seconds)
+        scratch = os.path.join(os.path.dirname(task.scratch), replay)
+        self.reports[task.run].waiting += 1
+        return replace(task, replay=replay, segment=segment, scratch=scratch)
+
+    def _verdict(self, task: Task) -> Verdict:
+        recorded = read_run(task.store, task.run)
+        replayed = read_run(task.store, task.replay)
+        assert recorded is not None and replayed is not None
+        version = self._version_of[task.run]
+        with records.connect() as connection:
+            old = evidence.recorded_in(connection, recorded, self._proposal.facts[task.run], task.segment)
+            new = evidence.replayed(connection, replayed)
+        return fidelity.compare(
+            old,
+            new,
+            volatile=version.volatile | version.replaced,
+            open_ended=recorded.status not in ("finished",),
+        )
+
+    @staticmethod
+    def _judge(task: Task, verdict: dict[str, Any]) -> None:
+        """Write the verdict into the replay's own record: from then on its values are seen, or not."""
+        folder = layout.RunFolder(task.store, task.replay)
+        info = layout.read_json(folder.info)
+        if isinstance(info, dict):
+            info["fidelity"] = verdict
+            layout.replace_json(folder.info, info)

@@ -1,0 +1,81 @@
+"""The records that a verdict rests on: what the recorded run logged in a segment, and what the replay logged there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from flor_replay.plan.facts import RunFacts
+from flor_replay.plan.segments import Segment
+from flor_replay.replay.fidelity import Key
+from flor_replay.store import records
+from flor_replay.store.runs import Run
+from flor_replay.store.schema import quote
+from flor_replay.values import Fields
+
+if TYPE_CHECKING:
+    import duckdb
+
+
+def recorded_in(
+    connection: duckdb.DuckDBPyConnection, run: Run, facts: RunFacts, segment: Segment
+) -> dict[Key, Fields]:
+    """What the recorded run logged where `segment` executes, in order."""
+    return _read(connection, run, _condition(facts, segment))
+
+
+def replayed(connection: duckdb.DuckDBPyConnection, replay: Run) -> dict[Key, Fields]:
+    """What a replay logged again (its hindsight records are left out), in order."""
+    return _read(connection, replay, "hindsight = 0")
+
+
+def _condition(facts: RunFacts, segment: Segment) -> str:
+    main = facts.main
+    if segment.kind == "whole" or main is None:
+        return "true"
+    inside = f"(loops[1] = {quote(main.name)} and occurrences[1] = {main.occurrence} and {{}})"
+    parts = [f"(seq <= {main.began_seq})"]
+    if segment.kind == "iterations":
+        parts.append(inside.format(f"indices[1] >= {segment.first} and indices[1] < {segment.stop}"))
+    elif segment.kind == "exits":
+        skipped = sorted({name for _, name, _ in segment.exits})
+        names = ", ".join(quote(name) for name in skipped)
+        for index in sorted({index for index, _, _ in segment.exits}):
+            first = min(main.nested_ended_seq[(index, name)] for name in main.nested[index])
+            parts.append(
+                inside.format(
+                    f"indices[1] = {index} and seq > {first} and (len(loops) = 1 or loops[2] not in ({names}))"
+                )
+            )
+    if segment.suffix and main.ended_seq is not None:
+        parts.append(f"(seq > {main.ended_seq})")
+    return " or ".join(parts)
+
+
+def _read(connection: duckdb.DuckDBPyConnection, run: Run, condition: str) -> dict[Key, Fields]:
+    rows: Sequence[tuple[object, ...]] = records.fetch(
+        connection,
+        "select name, kind, int_value, float_value, text_value, loops, occurrences, indices, ordinal "
+        f"from ({records.table([run])}) where {condition} order by seq",
+    )
+    found: dict[Key, Fields] = {}
+    for name, kind, whole, real, text, loops, occurrences, indices, ordinal in rows:
+        path = tuple(zip(loops, occurrences, indices, strict=True))  # type: ignore[call-overload]
+        number = real if kind == "float" else whole
+        if kind == "npy":
+            text = _digest(run, str(text))
+        found[(str(name), path, int(ordinal))] = (str(kind), number, text)  # type: ignore[call-overload,assignment]
+    return found
+
+
+def _digest(run: Run, name: str) -> str:
+    """A large array is compared by its bytes."""
+    import os
+
+    import xxhash
+
+    try:
+        with open(os.path.join(run.folder.files, name), "rb") as file:
+            return xxhash.xxh3_128_hexdigest(file.read())
+    except OSError as error:
+        return f"unreadable: {error.strerror}"

@@ -1,0 +1,115 @@
+"""Is a replay the recorded run again? Each value that it logs again is compared with the recorded one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flor_replay import values
+
+TOLERANCE = 1e-5  # relative; what accelerators' own sums differ by from run to run
+
+Key = tuple[str, tuple[tuple[str, int, int], ...], int]  # (name, loop path, ordinal)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The first place where a replay is not the recorded run."""
+
+    name: str
+    path: tuple[tuple[str, int, int], ...]
+    recorded: str
+    replayed: str
+
+    def describe(self) -> str:
+        where = ", ".join(f"{loop}={index}" for loop, _, index in self.path) or "outside loops"
+        return f"{self.name} at {where}: {self.recorded} was recorded, {self.replayed} replayed"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """``exact``: the same bits; ``close``: within `TOLERANCE`; ``diverged``; ``unchecked``: nothing to compare."""
+
+    verdict: str
+    compared: int
+    first: Difference | None = None
+    left_out: tuple[str, ...] = ()  # names that read the clock
+
+    def as_data(self) -> dict[str, Any]:
+        return {
+            "verdict": self.verdict,
+            "compared": self.compared,
+            "first": self.first.describe() if self.first else None,
+            "left_out": list(self.left_out),
+        }
+
+
+ORDER = ("exact", "unchecked", "close", "diverged")
+
+
+def worst(verdicts: Iterable[str]) -> str:
+    """The verdict on parts together: nothing compared in one part does not spoil what was exact in another."""
+    found = set(verdicts)
+    for verdict in ("diverged", "close", "exact"):
+        if verdict in found:
+            return verdict
+    return "unchecked"
+
+
+def compare(
+    recorded: Mapping[Key, values.Fields],
+    replayed: Mapping[Key, values.Fields],
+    *,
+    volatile: Iterable[str] = (),
+    open_ended: bool = False,
+) -> Verdict:
+    """The verdict on a replay.
+
+    `recorded` holds what the recorded run logged in the part that was executed, in order; `replayed` what was logged
+    again. Names in `volatile` (they read the clock) are left out. `open_ended`: the recorded run was cut off, so the
+    replay may log more.
+    """
+    unstable = set(volatile)
+    left_out = {key[0] for key in recorded if key[0] in unstable}
+    compared = 0
+    close = False
+    for key, old in recorded.items():
+        if key[0] in unstable or old[0] == "repr":
+            continue
+        new = replayed.get(key)
+        if new is None:
+            return Verdict("diverged", compared, _difference(key, old, None), tuple(sorted(left_out)))
+        compared += 1
+        if values.same_bits(old, new):
+            continue
+        if not _near(old, new):
+            return Verdict("diverged", compared, _difference(key, old, new), tuple(sorted(left_out)))
+        close = True
+    if not open_ended:
+        for key, new in replayed.items():
+            if key not in recorded and key[0] not in unstable:
+                return Verdict("diverged", compared, _difference(key, None, new), tuple(sorted(left_out)))
+    verdict = "close" if close else "exact" if compared else "unchecked"
+    return Verdict(verdict, compared, None, tuple(sorted(left_out)))
+
+
+def _near(a: values.Fields, b: values.Fields) -> bool:
+    if a[0] != "float" or b[0] != "float" or a[1] is None or b[1] is None:
+        return False
+    return math.isclose(a[1], b[1], rel_tol=TOLERANCE, abs_tol=0.0)
+
+
+def _difference(key: Key, old: values.Fields | None, new: values.Fields | None) -> Difference:
+    return Difference(key[0], key[1], _show(old), _show(new))
+
+
+def _show(fields: values.Fields | None) -> str:
+    if fields is None:
+        return "nothing"
+    kind, number, text = fields
+    if number is not None:
+        return repr(bool(number)) if kind == "bool" else repr(number)
+    shown = text if text is not None else "None"
+    return shown if len(shown) <= 60 else shown[:57] + "..."

@@ -1,0 +1,248 @@
+"""The replayer's part in loops: skips what is not needed, puts state back, and says which records count."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter
+from typing import Any, NoReturn
+
+from flor_replay import values
+from flor_replay.errors import ReplayMismatch
+from flor_replay.record import frames
+from flor_replay.record.loops import Level, LoopIterator
+from flor_replay.record.run import Session
+from flor_replay.replay.task import Task
+from flor_replay.store import layout
+
+
+class ReplaySession(Session):
+    """A run that is a replay: it tells hindsight records from repeated ones."""
+
+    def __init__(self, task: Task, root: str, finish: Callable[[Session], NoReturn]) -> None:
+        self.task = task
+        self._lines: dict[str, list[tuple[int, int, bool]]] = {}
+        for item in task.inserted:
+            full = os.path.realpath(os.path.join(root, item.path))
+            self._lines.setdefault(full, []).append((item.line, item.end_line, item.replaces))
+        self._by_file: dict[str, list[tuple[int, int, bool]] | None] = {}
+        info = {
+            "replay_of": task.run,
+            "patched": task.patched,
+            "segment": task.segment.as_data(),
+            "names": list(task.names),
+            "args": dict(task.args),
+            "entry": task.entry,
+            "filename": task.entry["path"],
+        }
+        self._told: set[str] = set()
+        super().__init__(
+            root,
+            task.store,
+            run=task.replay,
+            info=info,
+            observer=lambda session: Replayer(session, task, finish),
+        )
+
+    def log(self, name: str, value: object) -> None:
+        if type(name) is not str:
+            name = values.clean_name(name)
+        frame = sys._getframe(2)  # this method, flor.log, the statement
+        flag = self._hindsight(frame.f_code.co_filename, frame.f_globals.get("__file__"), frame.f_lineno)
+        level = self.stack.levels[-1]
+        every = level.every.get(name, 0)
+        level.every[name] = every + 1
+        replayer: Replayer = self.observer  # type: ignore[assignment]
+        if flag:
+            ordinal = every
+        else:
+            ordinal = level.counts.get(name, 0)
+            level.counts[name] = ordinal + 1
+        if replayer.keeps(level, bool(flag)):
+            self.journal.append(("r", name, self.encode(value), level.path, ordinal, 0.0, flag))
+
+    def _hindsight(self, path: str, module_file: str | None, line: int) -> int:
+        """0 for a statement that the recorded version has; 1 for an added one, 2 for one that replaces."""
+        if path not in self._by_file:
+            full = os.path.realpath(module_file if module_file and not os.path.isabs(path) else path)
+            self._by_file[path] = self._lines.get(full)
+        for first, last, replaces in self._by_file[path] or ():
+            if first <= line <= last:
+                return 2 if replaces else 1
+        return 0
+
+    def arg(self, name: str, default: object) -> object:
+        kept = self.info["args"].get(name)
+        value = default if kept is None else _kept(kept, layout.RunFolder(self.task.store, self.task.run).files)
+        if name not in self._told:
+            self._told.add(name)
+            self.journal.append(("r", name, self.encode(value), (), 0, 0.0, 0 if kept is not None else 1))
+        return value
+
+
+def _kept(argument: dict[str, Any], files: str) -> object:
+    kind, number, text = argument["value"]
+    return values.decode(kind, number, text, files)
+
+
+class Replayer:
+    """Drives the main loop of one replay as its segment says."""
+
+    def __init__(self, session: Session, task: Task, finish: Callable[[Session], NoReturn]) -> None:
+        self._session = session
+        self._task = task
+        self._segment = task.segment
+        self._finish = finish
+        self._entered = 0
+        self._main: Level | None = None
+        self._region = "prefix"  # then "main", then "suffix"
+        self._jumped = False
+        self._exits = {(index, name): checkpoint for index, name, checkpoint in task.segment.exits}
+        self._order = sorted({index for index, _, _ in task.segment.exits})
+        self._at = -1  # place in _order
+        self._restored = False  # in this iteration, for "exits"
+        self._restorer: Any = None
+        self._manifests: dict[str, Any] | None = None
+        self.restore_seconds = 0.0
+
+    # -- which records count ---------------------------------------------------------------------------------------
+
+    def keeps(self, level: Level, hindsight: bool) -> bool:
+        """Whether a record made now is written: what is asked for, and what can be compared."""
+        segment = self._segment
+        if segment.kind == "whole":
+            return True
+        if self._region == "prefix":
+            return segment.prefix or not hindsight
+        if self._region == "suffix":
+            return segment.suffix
+        if self._main is None:
+            return False
+        index = self._main.index
+        if segment.kind == "exits":
+            return self._restored
+        if segment.kind == "iterations":
+            return segment.start <= index < segment.stop if hindsight else segment.first <= index < segment.stop
+        return False
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything that the segment asks for has been executed."""
+        segment = self._segment
+        if segment.kind == "iterations" and not segment.suffix:
+            return self._region == "suffix" and self._main is not None and self._main.index + 1 >= segment.stop
+        return segment.kind in ("iterations", "suffix") and self._region == "suffix"
+
+    # -- told by loops -----------------------------------------------------------------------------------------------
+
+    def abandoned(self) -> bool:
+        return os.getpid() != self._session.pid
+
+    def loop_begins(self, loop: LoopIterator) -> None:
+        if loop.depth != 0:
+            return
+        ordinal = self._entered
+        self._entered += 1
+        if self._segment.kind == "whole" or ordinal != self._segment.loop:
+            return
+        if self._segment.kind == "prefix":
+            self._finish(self._session)
+        self._main = loop.level
+        self._region = "main"
+        self._prepare()
+
+    def before_fetch(self, loop: LoopIterator) -> None:
+        if self._main is None or loop.level is not self._main or self._region != "main":
+            return
+        segment = self._segment
+        if segment.kind == "iterations":
+            if not self._jumped:
+                self._jumped = True
+                self._jump(loop, segment.first)
+                if segment.restore is not None:
+                    self._restore(segment.restore)
+            elif loop.index + 1 == segment.stop and not segment.suffix:
+                self._finish(self._session)
+        elif segment.kind == "exits":
+            self._at += 1
+            self._restored = False
+            if self._at == len(self._order):
+                self._finish(self._session)
+            self._jump(loop, self._order[self._at])
+        elif segment.kind == "suffix":
+            assert segment.restore is not None
+            self._restore(segment.restore)
+            loop.finish()
+
+    def skips(self, loop: LoopIterator) -> bool:
+        if self._segment.kind != "exits" or self._region != "main" or self._main is None or loop.depth != 1:
+            return False
+        checkpoint = self._exits.get((self._main.index, loop.name))
+        if checkpoint is None:
+            if self._restored:
+                return False
+            raise ReplayMismatch(
+                f"the nested loop {loop.name!r} did not run in the recorded iteration {self._main.index}"
+            )
+        self._restore(checkpoint)
+        self._restored = True
+        return True
+
+    def iteration_begins(self, level: Level, value: object) -> None:
+        if self._segment.kind != "exits":
+            self._session.note_value(level, value)
+
+    def iteration_ends(self, level: Level, seconds: float) -> None:
+        if level is self._main:
+            self._session.note_duration(level, seconds)
+            if self._segment.kind == "exits" and not self._restored:
+                raise ReplayMismatch(f"iteration {level.index} of {level.name!r} did not reach its nested loop")
+
+    def loop_ends(self, loop: LoopIterator, end: str) -> None:
+        if self._main is not None and loop.level is self._main:
+            self._region = "suffix"
+            # A loop that was left may have been left by an exception: the script goes on, and shows it.
+            if not self._segment.suffix and end == "exhausted":
+                self._finish(self._session)
+
+    # -- state ---------------------------------------------------------------------------------------------------------
+
+    def _jump(self, loop: LoopIterator, index: int) -> None:
+        try:
+            loop.jump(index)
+        except ValueError as error:
+            raise ReplayMismatch(str(error)) from None
+
+    def _prepare(self) -> None:
+        """At the main loop's entry: see what is there, before anything is put back."""
+        if self._segment.restore is None and not self._segment.exits:
+            return
+        from flor_checkpoint import Restorer
+
+        root = self._session.root
+        self._restorer = Restorer(Path(root))
+        spaces, _, _ = frames.namespaces(root, self._session.explicit)
+        self._restorer.baseline(spaces)
+
+    def _restore(self, checkpoint: str) -> None:
+        from flor_checkpoint import load, manifests
+
+        began = perf_counter()
+        folder = layout.RunFolder(self._task.store, self._task.run)
+        if self._manifests is None:
+            self._manifests = {manifest.id: manifest for manifest in manifests(Path(folder.checkpoints))[0]}
+        manifest = self._manifests.get(checkpoint)
+        if manifest is None:
+            raise ReplayMismatch(f"checkpoint {checkpoint} of run {self._task.run} is gone or broken")
+        snapshot = load(manifest, Path(layout.packs(self._task.store)), trust=True)
+        root = self._session.root
+        spaces, functions, _ = frames.namespaces(root, self._session.explicit)
+        restored = self._restorer.restore(snapshot, spaces)
+        problems = [f"{path} ({reason})" for path, reason in (*restored.missing, *restored.mismatched)]
+        if problems:
+            listed = "; ".join(problems[:3])
+            raise ReplayMismatch(f"the state cannot be put back whole: {listed}")
+        frames.bind(functions, restored.bindings, restored.unbind)
+        self.restore_seconds += perf_counter() - began

@@ -1,0 +1,169 @@
+"""A worker: one process, one task. ``python -m flor_replay.replay.worker TASK.json``
+
+Exit codes: 0 the segment was replayed; 3 it cannot be replayed this way (the whole run is tried instead); 1 the script
+failed. What happened is in the replay's run.json.
+"""
+
+from __future__ import annotations
+
+import builtins
+import os
+import runpy
+import sys
+import time
+import traceback
+from types import CodeType, ModuleType
+from typing import NoReturn
+
+from flor_replay.errors import ReplayMismatch
+from flor_replay.record import rng, session
+from flor_replay.record.run import Session
+from flor_replay.replay import sandbox
+from flor_replay.replay.observer import Replayer, ReplaySession
+from flor_replay.replay.task import Task
+from flor_replay.store import layout
+
+MISMATCH = 3
+OWN = ("flor", "flor_replay", "flor_checkpoint", "flor_instrument")
+
+
+def main(path: str) -> int:
+    task = Task.load(path)
+    root = sandbox.enter(task)
+    os.environ["FLOR_REPLAY_TASK"] = path
+    os.environ["FLOR_PROJECT_ROOT"] = root
+    os.environ["FLOR_STORE"] = task.store
+    os.chdir(os.path.normpath(os.path.join(root, task.entry["cwd"])))
+    states = layout.read_json(layout.RunFolder(task.store, task.run).rng)
+    if states:
+        rng.restore(states)
+    recording = ReplaySession(task, root, _finished)
+    session.install(recording)
+    os.register_at_fork(after_in_child=session.silence)
+    if task.threads:
+        rng.when_there("torch", lambda _: _limit_threads(task.threads or 1))
+    if task.segment.kind != "whole":
+        _watch_reads(task, root)
+    status, reason = _run(task, root)
+    replayer: Replayer = recording.observer  # type: ignore[assignment]
+    if replayer.complete and not task.segment.suffix:
+        status, reason = "finished", None  # it was left by break; what came after is not asked for
+    elif task.segment.kind not in ("whole", "prefix") and status == "finished" and not replayer.complete:
+        status, reason = "mismatch", "the script ended before the segment did"
+    if status == "failed" and task.failure is not None and reason is not None and reason.startswith(task.failure):
+        status, reason = "finished", None  # the recorded run ended the same way
+    recording.end(status, reason)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    code = 0 if status == "finished" else MISMATCH if status == "mismatch" else 1
+    # Straight out: the script's own exit handlers have had their turn in a run that was recorded, and threads that a
+    # library left behind must not keep a worker alive.
+    os._exit(code)
+
+
+def _limit_threads(count: int) -> None:
+    sys.modules["torch"].set_num_threads(count)
+
+
+def _finished(recording: Session) -> NoReturn:
+    """The segment is done in the middle of the script: nothing after it matters."""
+    recording.end("finished")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def _run(task: Task, root: str) -> tuple[str, str | None]:
+    try:
+        _execute(task, root)
+    except SystemExit as leaving:
+        if leaving.code not in (None, 0):
+            return "failed", f"the script left with {leaving.code!r}"
+    except ReplayMismatch as mismatch:
+        return "mismatch", str(mismatch)
+    except BaseException as error:
+        traceback.print_exc()
+        cause: BaseException | None = error
+        while cause is not None:  # a library may wrap what a restore point said
+            if isinstance(cause, ReplayMismatch):
+                return "mismatch", str(cause)
+            cause = cause.__cause__ or cause.__context__
+        return "failed", f"{type(error).__name__}: {error}{_line_of(error, root)}"
+    return "finished", None
+
+
+def _line_of(error: BaseException, root: str) -> str:
+    """Where in the project's own code it went wrong."""
+    place = ""
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        path = frame.f_code.co_filename
+        if os.path.realpath(path).startswith(os.path.realpath(root) + os.sep):
+            place = f" ({os.path.relpath(os.path.realpath(path), os.path.realpath(root))} line {line})"
+    return place
+
+
+def _execute(task: Task, root: str) -> None:
+    entry = task.entry
+    script = os.path.join(root, entry["path"])
+    if entry["kind"] == "module":
+        sys.argv = [script, *entry["argv"]]
+        sys.path[0] = os.getcwd()
+        runpy.run_module(entry["module"], run_name="__main__", alter_sys=True)
+        return
+    sys.argv = [os.path.relpath(script), *entry["argv"]]
+    sys.path[0] = os.path.dirname(script)
+    module = ModuleType("__main__")
+    module.__file__ = script
+    module.__dict__["__builtins__"] = builtins
+    sys.modules["__main__"] = module
+    with open(script, "rb") as file:
+        code: CodeType = compile(file.read(), script, "exec", dont_inherit=True)
+    exec(code, module.__dict__)
+
+
+def _watch_reads(task: Task, root: str) -> None:
+    """A segment must not read what its own skipped iterations would have written.
+
+    A file that is newer than the recorded run and not written by this process is such a file, or an input that has
+    changed since. Either way the state is not the recorded one: the whole run is tried instead.
+    """
+    written: set[str] = set()
+    store = os.path.realpath(task.store) + os.sep
+    own = [os.path.dirname(os.path.realpath(str(sys.modules[name].__file__))) for name in OWN if name in sys.modules]
+    system = (sys.prefix, sys.base_prefix, "/proc", "/sys", "/dev", task.scratch, *own)
+    prefixes = (store, *(path + os.sep for path in system))
+    changing = os.O_WRONLY | os.O_RDWR | os.O_TRUNC | os.O_APPEND | os.O_CREAT
+    base = os.path.realpath(root) + os.sep
+    upper = os.path.join(task.scratch, "root.upper")
+    process_started = time.time()
+
+    def ours(path: str, modified: float) -> bool:
+        """Written by this process through C code, which no hook sees."""
+        if path.startswith(base) and os.path.isdir(upper):
+            return os.path.lexists(os.path.join(upper, path[len(base) :]))
+        return modified >= process_started
+
+    def hook(event: str, arguments: tuple[object, ...]) -> None:
+        if event != "open":
+            return
+        path, _, flags = arguments
+        if not isinstance(path, (str, bytes)):
+            return
+        real = os.path.realpath(os.fsdecode(path))
+        if isinstance(flags, int) and flags & changing:
+            written.add(real)
+            return
+        if real in written or real.startswith(prefixes) or "__pycache__" in real:
+            return
+        try:
+            status = os.stat(real)
+        except OSError:
+            return
+        if status.st_mtime > task.started and os.path.isfile(real) and not ours(real, status.st_mtime):
+            raise ReplayMismatch(f"{os.path.relpath(real, root)} was written after the recorded run began")
+
+    sys.addaudithook(hook)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

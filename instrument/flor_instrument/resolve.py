@@ -1,0 +1,301 @@
+"""What the names that a statement reads are called in another version, and whether they have a value there."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from .anchor import Unplaced, View
+from .names import (
+    BUILTINS,
+    FLOR_MODULES,
+    Import,
+    bindings,
+    bound_at,
+    has_star_import,
+    imports,
+    prefixes,
+    scope_parameters,
+    use_of,
+)
+from .renames import Votes
+from .source import DEFINITIONS, Block, Scope, Source, Stmt
+
+_CLEAR = 1.5  # how many times the votes of the runner-up a rename must have
+# flor-replay itself depends on these, so they can be imported wherever a replay runs.
+_PRESENT = frozenset({"torch", "numpy", "pandas"}) | FLOR_MODULES
+
+
+@dataclass(frozen=True)
+class Names:
+    """How to write a statement in the version: what to rename and what to import first."""
+
+    renames: dict[str, str]
+    imports: tuple[Import, ...]
+
+
+def import_renames(view: View, chains: Iterable[str]) -> dict[str, str]:
+    """What today's imported names are called by the version's own imports of the same things."""
+    out: dict[str, str] = {}
+    ours, theirs = imports(view.today), imports(view.target)
+    for chain in chains:
+        root, _, rest = chain.partition(".")
+        for found in ours.get(root, ()):
+            if any(other.target == found.target for other in theirs.get(root, ())):
+                break
+            same = [
+                other.name
+                for others in theirs.values()
+                for other in others
+                if other.target == found.target and _binds_target(other)
+            ]
+            if same and _binds_target(found):
+                out[root] = same[0]
+                break
+            # `flor.log` today, `from flor import log` then.
+            first = rest.partition(".")[0]
+            member = [
+                other.name
+                for others in theirs.values()
+                for other in others
+                if first and other.target == f"{found.target}.{first}"
+            ]
+            if member and not theirs.get(root):
+                out[f"{root}.{first}"] = member[0]
+                break
+            # `log` today (from flor import log), `flor.log` then.
+            owner, _, leaf = found.target.rpartition(".")
+            holder = [
+                other.name
+                for others in theirs.values()
+                for other in others
+                if owner and other.target == owner and _binds_target(other)
+            ]
+            if holder and not theirs.get(root):
+                out[root] = f"{holder[0]}.{leaf}"
+                break
+    return out
+
+
+def _binds_target(found: Import) -> bool:
+    """`import a.b` binds `a`, not what it is the target of."""
+    return not found.text.startswith("import ") or " as " in found.text or "." not in found.target
+
+
+class Resolver:
+    """Looks up today's names in the version, at one place."""
+
+    def __init__(self, view: View, new_imports: Iterable[Import], carry_safe_imports: bool) -> None:
+        self._view = view
+        self._new_imports = tuple(new_imports)
+        self._carry_safe_imports = carry_safe_imports
+
+    def names(
+        self,
+        statement: Stmt,
+        block: Block,
+        line: int,
+        votes: Votes | None,
+        provided: frozenset[str],
+        deferred: bool = False,
+    ) -> Names:
+        """Names for `statement` in `block` before `line`; raises Unplaced with the name that is missing.
+
+        `provided` are names that the patch itself brings along. `deferred`: a definition, whose names are looked up
+        when it is called.
+        """
+        renames: dict[str, str] = {}
+        needed: dict[str, Import] = {}
+        use = use_of(statement.node)
+        from_imports = import_renames(self._view, use.reads)
+        own = _own_attributes(statement)
+        for chain in sorted(use.reads | {bound for bound in use.binds if "." in bound}):
+            if any(part in provided for part in prefixes(chain)):
+                continue
+            rename = self._rename(chain, block, line, votes, from_imports, deferred)
+            if rename is not None:
+                renames[rename[0]] = rename[1]
+                continue
+            self._check_bound(chain, statement, block, line, needed, deferred)
+            if chain not in own:
+                self._check_attributes(chain, use.calls, statement)
+        for bound in sorted(use.binds):
+            if "." not in bound and bound not in provided and votes is not None and not deferred:
+                found = votes.best(bound)
+                if found and found[0] != bound and found[1] >= _CLEAR * found[2] and bound not in renames:
+                    renames[bound] = found[0]
+        for new, old in renames.items():
+            if old.partition(".")[0] in use.inner or new.partition(".")[0] in use.inner:
+                raise Unplaced(f"The name `{old}` has another meaning inside the statement.")
+        return Names(renames, tuple(needed.values()))
+
+    def _bound(self, name: str, block: Block, line: int, deferred: bool) -> bool:
+        target = self._view.target
+        if deferred:
+            return name in BUILTINS or name in bindings(target)[target.module]
+        return bound_at(target, name, block, line)
+
+    def _rename(
+        self,
+        chain: str,
+        block: Block,
+        line: int,
+        votes: Votes | None,
+        from_imports: dict[str, str],
+        deferred: bool,
+    ) -> tuple[str, str] | None:
+        """What part of the chain has another name here; None if it has its own."""
+        for part in prefixes(chain):
+            if part in from_imports:
+                return part, from_imports[part]
+        if imports(self._view.today).get(chain.partition(".")[0]):
+            root = chain.partition(".")[0]
+            if "." not in chain or self._bound(root, block, line, deferred):
+                voted = self._voted(chain, block, line, votes, deferred)
+                # An imported name keeps its meaning; only another version's own name for a function may differ.
+                return voted if voted is not None and not self._bound(root, block, line, deferred) else None
+        voted = self._voted(chain, block, line, votes, deferred)
+        if voted is not None:
+            return voted
+        root = chain.partition(".")[0]
+        if not self._bound(root, block, line, deferred):
+            return self._voted(chain, block, line, self._view.overall_votes(), deferred)
+        return None
+
+    def _voted(
+        self, chain: str, block: Block, line: int, votes: Votes | None, deferred: bool
+    ) -> tuple[str, str] | None:
+        if votes is None:
+            return None
+        for part in prefixes(chain):
+            counter = votes.counts.get(part)
+            if not counter:
+                continue
+            usable = {
+                old: weight
+                for old, weight in counter.items()
+                if self._bound(old.partition(".")[0], block, line, deferred)
+            }
+            if not usable:
+                continue
+            ranked = sorted(usable.items(), key=lambda entry: (-entry[1], entry[0] != part))
+            best, weight = ranked[0]
+            second = ranked[1][1] if len(ranked) > 1 else 0.0
+            if best == part:
+                return None
+            if weight < 0.25:
+                continue
+            if weight < _CLEAR * second:
+                if part in usable:
+                    return None
+                raise Unplaced(f"It is not clear what `{part}` is called in this version.")
+            rival = self._rival(part, best, weight, votes)
+            if rival is not None:
+                if self._bound(part.partition(".")[0], block, line, deferred):
+                    return None
+                raise Unplaced(f"It is not clear whether `{best}` is `{part}` or `{rival}` in this version.")
+            return part, best
+        return None
+
+    @staticmethod
+    def _rival(part: str, old: str, weight: float, votes: Votes) -> str | None:
+        """Another of today's names for which the same name of the version speaks more strongly."""
+        for new, counter in votes.counts.items():
+            if new == part or new.endswith("." + part) or part.endswith("." + new):
+                continue
+            if counter.get(old, 0.0) > weight and max(counter, key=lambda one: counter[one]) == old:
+                return new
+        return None
+
+    def _check_bound(
+        self,
+        chain: str,
+        statement: Stmt,
+        block: Block,
+        line: int,
+        needed: dict[str, Import],
+        deferred: bool,
+    ) -> None:
+        root = chain.partition(".")[0]
+        if self._bound(root, block, line, deferred):
+            return
+        found = self._import_for(root)
+        if found is not None:
+            if root in bindings(self._view.target)[self._view.target.module]:
+                if not self._imported_later(root):
+                    raise Unplaced(f"The name `{root}` means something else in this version.")
+                raise Unplaced(f"The name `{root}` is not bound here in this version.")
+            needed[found.text] = found
+            return
+        if has_star_import(self._view.target) and not _bound_today(self._view.today, root, statement.block.scope):
+            return
+        raise Unplaced(f"The name `{root}` is not bound here in this version.")
+
+    def _imported_later(self, root: str) -> bool:
+        return bool(imports(self._view.target).get(root))
+
+    def _import_for(self, root: str) -> Import | None:
+        """The import that today's file has for a name, where it may be carried."""
+        for found in self._new_imports:
+            if found.name == root:
+                return found
+        target_roots = {other.target.partition(".")[0] for others in imports(self._view.target).values() for other in others}
+        for found in imports(self._view.today).get(root, ()):
+            package = found.target.partition(".")[0]
+            if package in FLOR_MODULES:
+                return found
+            if not self._carry_safe_imports or not package:
+                continue
+            if package in sys.stdlib_module_names or package in _PRESENT or package in target_roots:
+                return found
+        return None
+
+    def _check_attributes(self, chain: str, calls: frozenset[str], statement: Stmt) -> None:
+        """An attribute that today's file knows elsewhere and the version never mentions does not exist there."""
+        parts = chain.split(".")
+        if len(parts) < 2 or imports(self._view.today).get(parts[0]):
+            return
+        words = self._view.target.words
+        for position, attribute in enumerate(parts[1:], 1):
+            if attribute in words:
+                continue
+            called = position == len(parts) - 1 and chain in calls
+            if called and not _defines(self._view.today, attribute):
+                continue
+            if _mentions(self._view.today, attribute, statement):
+                raise Unplaced(f"Nothing in this version is called `{'.'.join(parts[: position + 1])}`.")
+
+
+def _own_attributes(statement: Stmt) -> frozenset[str]:
+    return frozenset(bound for bound in use_of(statement.node).binds if "." in bound)
+
+
+def _bound_today(today: Source, name: str, scope: Scope) -> bool:
+    table = bindings(today)
+    return any(name in table[one] or name in scope_parameters(one) for one in scope.chain())
+
+
+def _defines(today: Source, attribute: str) -> bool:
+    return any(
+        isinstance(one.node, DEFINITIONS) and one.node.name == attribute for one in today.statements()
+    )
+
+
+def _mentions(today: Source, attribute: str, statement: Stmt) -> bool:
+    """Whether the file has the word anywhere but in the statement."""
+    for number, line in enumerate(today.lines, 1):
+        if statement.line <= number <= statement.end_line:
+            continue
+        if attribute in line or attribute.replace("_", "-") in line:
+            return True
+    return False
+
+
+def free_names(statement: Stmt) -> Iterator[str]:
+    """The roots of everything that a statement reads from outside."""
+    yield from sorted(use_of(statement.node).roots)
+
+
+__all__ = ["Names", "Resolver", "import_renames", "ast"]
