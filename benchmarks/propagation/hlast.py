@@ -100,9 +100,7 @@ def _blocks(tree: ast.AST) -> Iterator[list[str]]:
         for name in ("body", "orelse", "finalbody"):
             body = getattr(node, name, None)
             if isinstance(body, list) and body and isinstance(body[0], ast.stmt):
-                yield [
-                    ast.unparse(one) if not hasattr(one, "body") else f"<{type(one).__name__}>" for one in body
-                ]
+                yield [ast.unparse(one) if not hasattr(one, "body") else f"<{type(one).__name__}>" for one in body]
 
 
 def main() -> int:

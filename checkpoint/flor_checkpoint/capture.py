@@ -22,6 +22,7 @@ from flor_checkpoint.writer import Job, Writer
 
 _RETRY_SECONDS = 30.0
 _MAX_FAILURES = 5
+_COPY_BYTES_PER_SECOND = 4e9
 
 
 @dataclass(frozen=True)
@@ -52,12 +53,18 @@ class Capturer:
         self._table: Blob | None = None
         self._pid = os.getpid()
         self._count = 0
+        self._baseline_seconds = 0.0
         self._failures = 0
         self._retry_at = 0.0
         self._forget = False
         self._closed = False
         self.last: Manifest | None = None
         """The checkpoint written last."""
+
+    @property
+    def stall_estimate(self) -> float:
+        """Seconds that the first checkpoint will stall the training thread, as far as can be told at loop entry."""
+        return self._baseline_seconds + self._contents.expected_bytes / _COPY_BYTES_PER_SECOND
 
     @property
     def busy(self) -> bool:
@@ -72,7 +79,8 @@ class Capturer:
         except Exception as error:  # never into the training script
             self._closed = True
             self._on_warning(f"no checkpoints of this loop: {type(error).__name__}: {error}")
-        return time.perf_counter() - begun
+        self._baseline_seconds = time.perf_counter() - begun
+        return self._baseline_seconds
 
     def capture(self, namespaces: Namespaces, point: Mapping[str, object]) -> Captured | None:
         """Take a checkpoint, unless the one before is still being written or the disk has failed lately."""

@@ -100,6 +100,8 @@ class RecordedContents:
         self.arena = Arena()
         self.blobs: list[Blob] = []
         self.logical_bytes = 0
+        self.expected_bytes = 0
+        """What a checkpoint will copy, as far as can be told at loop entry."""
         self._entering = True
         self._warming: threading.Thread | None = None
         self._entry_memory: dict[object, str] = {}
@@ -117,7 +119,7 @@ class RecordedContents:
                 stored += size
             else:
                 self._entry_memory[memory.key] = digest(memory_bytes(memory.owner))
-        wanted = stored + _growth_bytes(walker)
+        wanted = self.expected_bytes = stored + _growth_bytes(walker)
         self._warming = threading.Thread(target=self.arena.reserve, args=(wanted,), daemon=True)
         self._warming.start()
         self._entering = False

@@ -28,7 +28,7 @@ def _tensor(walker: Walker, thing: Any, nid: int) -> Node:
         key = ("storage", storage._cdata)
     except (RuntimeError, NotImplementedError):
         return opaque(walker, thing, nid)
-    if _is_new(walker, key) and key not in walker.memories and thing.nbytes * 2 < storage.nbytes():
+    if _is_new(walker, key) and key not in walker.memories and _span_bytes(thing) * 2 < storage.nbytes():
         walker.slices.append((nid, key))
         return ("slice",)
     return _look_at(walker, thing, nid, storage, key)
@@ -53,7 +53,7 @@ def _look_at(walker: Walker, thing: Any, nid: int, storage: Any, key: object) ->
         str(thing.dtype).removeprefix("torch."),
         thing.storage_offset() if own_storage else 0,
         tuple(thing.shape),
-        thing.stride() if own_storage else thing.contiguous().stride(),
+        thing.stride(),
         leaf and thing.requires_grad,
         grad,
         walker.attributes(thing, nid) if vars(thing) else None,
@@ -78,7 +78,7 @@ def _array(walker: Walker, thing: Any, nid: int) -> Node:
 
 
 def _own_array(walker: Walker, thing: Any, nid: int) -> Node:
-    dense = thing if is_dense(thing) else thing.copy()
+    dense = thing if is_dense(thing) else thing.copy("K")
     memory = walker.memory(dense, ("array", id(thing)), nid, "memory")
     memory.forced = memory.forced or walker.forced[nid]
     order = tuple(memory_order(dense))
@@ -111,8 +111,22 @@ def _slice(walker: Walker, thing: Any, nid: int) -> Node:
     shared = key in walker.memo or sum(other == key for _, other in walker.slices) > 1
     if not isinstance(key, tuple):
         return _view(walker, thing, nid, owner_of(thing)) if shared else _own_array(walker, thing, nid)
-    storage = thing.untyped_storage() if shared else thing.detach().clone().contiguous().untyped_storage()
+    storage = thing.untyped_storage()
+    if not shared:
+        torch: Any = sys.modules["torch"]
+        flat = torch.empty(0, dtype=torch.uint8, device=thing.device)
+        flat.set_(storage, thing.storage_offset() * thing.element_size(), (_span_bytes(thing),), (1,))
+        storage = flat.clone().untyped_storage()
     return _look_at(walker, thing, nid, storage, key)
+
+
+def _span_bytes(tensor: Any) -> int:
+    """From the first element of a tensor to its last, with what lies between."""
+    if tensor.numel() == 0:
+        return 0
+    steps = zip(tensor.shape, tensor.stride(), strict=True)
+    elements = 1 + sum((size - 1) * stride for size, stride in steps)
+    return int(tensor.element_size() * elements)
 
 
 def _random(walker: Walker, thing: Any, nid: int) -> Node:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import pickle
+import sys
 import warnings
 from collections import OrderedDict
 from typing import Any
@@ -13,8 +15,8 @@ from flor_checkpoint.project import spec_of
 from flor_checkpoint.walk import Handlers, Node, Walker, is_plain
 
 
-def _object(walker: Walker, thing: object, nid: int) -> Node:
-    return ("object", walker.cls(thing, nid), walker.attributes(thing, nid) or {}, False)
+def _object(walker: Walker, thing: object, nid: int, without: str | None = None) -> Node:
+    return ("object", walker.cls(thing, nid), walker.attributes(thing, nid, without) or {}, False)
 
 
 def _class(walker: Walker, thing: Any, nid: int) -> Node:
@@ -24,7 +26,12 @@ def _class(walker: Walker, thing: Any, nid: int) -> Node:
     attrs: dict[str, object] = {}
     for name, value in list(vars(thing).items()):
         hidden = name.startswith(("__", "_abc_", "_member_", "_value2member"))
-        if not hidden and not hasattr(type(value), "__get__") and not isinstance(value, type | thing):
+        if (
+            not hidden
+            and not hasattr(type(value), "__get__")
+            and not isinstance(value, type)
+            and type(value) is not thing
+        ):
             attrs[name] = walker.ref(value, nid, name)
     return ("class", spec, attrs)
 
@@ -159,13 +166,22 @@ def _loader(walker: Walker, thing: Any, nid: int) -> Node:
     return ("object", walker.cls(thing, nid), attrs, True)
 
 
+@functools.cache
+def _module_names() -> frozenset[str]:
+    """The attributes that every nn.Module has, most of them empty dicts of hooks that nobody else holds."""
+    torch: Any = sys.modules["torch"]
+    return frozenset(vars(torch.nn.Module()))
+
+
 def _module(walker: Walker, thing: Any, nid: int) -> Node:
     walker.forced[nid] = True
     cls = walker.cls(thing, nid)
     attrs: dict[str, object] = {}
-    ref = walker.ref
+    ref, own_names = walker.ref, _module_names()
     for name, value in list(vars(thing).items()):
-        empty = _EMPTY.get(type(value)) if not value and name[0] == "_" else None
+        empty = _EMPTY.get(type(value)) if name in own_names else None
+        if empty is not None and value:
+            empty = None
         attrs[name] = ref(value, nid, name) if empty is None else empty
     for buffer in thing._buffers.values():
         walker.buffers.add(id(buffer))
@@ -177,7 +193,10 @@ _EMPTY: dict[type, object] = {dict: ("empty", "dict"), OrderedDict: ("empty", "o
 
 def _optimizer(walker: Walker, thing: Any, nid: int) -> Node:
     walker.forced[nid] = True
-    return _object(walker, thing, nid)
+    step = vars(thing).get("step")
+    hidden = hasattr(step, "_wrapped_by_lr_sched") and walker.origin_of(getattr(step, "__func__", None)) < 0
+    # a scheduler made in the loop has put a call counter around it: the class's own will do
+    return _object(walker, thing, nid, without="step" if hidden else None)
 
 
 class _Pickler(pickle.Pickler):

@@ -39,9 +39,9 @@ class AdaptivePolicy:
         """Seconds that the next checkpoint is expected to cost."""
         return self._estimate_seconds
 
-    def baseline(self, seconds: float) -> None:
+    def baseline(self, seconds: float, stall_estimate: float | None = None) -> None:
         """The cost of the walk at loop entry: the first estimate, and seconds already spent."""
-        self._estimate_seconds = seconds
+        self._estimate_seconds = seconds if stall_estimate is None else stall_estimate
         self._spent_seconds += seconds
 
     def iteration(self, seconds: float) -> None:

@@ -76,7 +76,10 @@ class Builder:
         made = self._made[nid]
         if made is _UNMADE:
             node = self.snapshot.nodes[nid]
-            made = self._makers[node[0]](self, node, nid)
+            try:
+                made = self._makers[node[0]](self, node, nid)
+            except Exception as error:  # whatever a class of today raises for the state of then
+                made = self.lose(self.path(nid), f"{type(error).__name__}: {error}")
             if self._made[nid] is _UNMADE:
                 self._made[nid] = made
             return self._made[nid]

@@ -101,7 +101,7 @@ def _function(builder: Builder, node: Any, nid: int) -> Any:
         builder.items(cells)
         for name, written in (("__defaults__", defaults), ("__kwdefaults__", keywords)):
             value = builder.value(written)
-            if value is not LOST and value != getattr(function, name):
+            if value is not LOST and value is not getattr(function, name):
                 setattr(function, name, value)
         for name, written in attrs.items():
             value = builder.value(written)
@@ -173,7 +173,7 @@ def _partial(builder: Builder, node: Any, nid: int) -> Any:
 
     def fill() -> None:
         parts = [builder.value(part) for part in (function, args, keywords)]
-        if LOST not in parts:
+        if not any(part is LOST for part in parts):
             thing.__setstate__((*parts, {name: builder.value(value) for name, value in attrs.items()}))
 
     builder.fill(fill)

@@ -109,7 +109,10 @@ class Walker:
             nid = queue.popleft()
             thing = objects[nid]
             if nodes[nid] is None:
-                nodes[nid] = handlers[kind(type(thing))](self, thing, nid)
+                try:
+                    nodes[nid] = handlers[kind(type(thing))](self, thing, nid)
+                except Exception as error:  # whatever a strange object raises when it is looked at
+                    nodes[nid] = self.lost(nid, f"{type(thing).__qualname__}: {type(error).__name__}: {error}")
 
     def ref(self, thing: Any, parent: int, step: object) -> object:
         """The encoded value of `thing`, met at `step` of the node `parent`."""
@@ -160,6 +163,10 @@ class Walker:
         """The node's number at loop entry, or -1 for what was not there."""
         return nid if self.known is None else self.known.get(self.keys[nid], -1)
 
+    def origin_of(self, thing: object) -> int:
+        """The number at loop entry of a thing that need not have been met, or -1."""
+        return 0 if self.known is None else self.known.get(id(thing), -1)
+
     def path(self, nid: int) -> str:
         """The access path of a node, as a person would write it: ``frame:0.model.bias``."""
         return path_of(self.parents, self.steps, nid)
@@ -185,7 +192,7 @@ class Walker:
             self._specs[cls] = spec
         return spec if spec is not None else self.ref(cls, nid, "__class__")
 
-    def attributes(self, thing: object, nid: int) -> dict[str, object] | None:
+    def attributes(self, thing: object, nid: int, without: str | None = None) -> dict[str, object] | None:
         """The encoded ``__dict__`` and slots of a thing; None if it can have none."""
         cls = type(thing)
         written: dict[str, object] = {}
@@ -194,6 +201,8 @@ class Walker:
             found = True
             own: dict[str, object] = object.__getattribute__(thing, "__dict__")
             for name, value in list(own.items()):
+                if name == without:
+                    continue
                 written[name] = self.ref(value, nid, name)
         if hasattr(cls, "__slots__"):
             for name, member in slots_of(cls).items():

@@ -129,6 +129,8 @@ def _watch_reads(task: Task, root: str) -> None:
     """
     written: set[str] = set()
     store = os.path.realpath(task.store) + os.sep
+    import flor_checkpoint  # noqa: F401  (known by place before it is needed)
+
     own = [os.path.dirname(os.path.realpath(str(sys.modules[name].__file__))) for name in OWN if name in sys.modules]
     system = (sys.prefix, sys.base_prefix, "/proc", "/sys", "/dev", task.scratch, *own)
     prefixes = (store, *(path + os.sep for path in system))

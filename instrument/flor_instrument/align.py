@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from weakref import WeakKeyDictionary
 
-from .names import FLOR_MODULES
 from .source import DEFINITIONS, LOOPS, Scope, Stmt
 
 ALIKE = 0.5  # below this two statements are not taken for the same one
@@ -21,8 +20,43 @@ _TWINS = 12  # how far a trimmed end is opened again
 _CELLS = 40_000  # an alignment larger than this is cut at statements that stand once on both sides
 
 _KEYWORDS = frozenset(
-    "False None True and as assert async await break class continue def del elif else except finally for from global "
-    "if import in is lambda nonlocal not or pass raise return try while with yield".split()
+    [
+        "False",
+        "None",
+        "True",
+        "and",
+        "as",
+        "assert",
+        "async",
+        "await",
+        "break",
+        "class",
+        "continue",
+        "def",
+        "del",
+        "elif",
+        "else",
+        "except",
+        "finally",
+        "for",
+        "from",
+        "global",
+        "if",
+        "import",
+        "in",
+        "is",
+        "lambda",
+        "nonlocal",
+        "not",
+        "or",
+        "pass",
+        "raise",
+        "return",
+        "try",
+        "while",
+        "with",
+        "yield",
+    ]
 )
 Renames = Mapping[str, str]
 
@@ -82,8 +116,10 @@ def _face(tokens: tuple[str, ...]) -> Face:
             grams.add((token, nth))
             if token[-1] == '"':
                 shape.append('"')
-            elif first.isdigit() or token in _KEYWORDS or (
-                index and tokens[index - 1] == "." and index < last and tokens[index + 1] == "("
+            elif (
+                first.isdigit()
+                or token in _KEYWORDS
+                or (index and tokens[index - 1] == "." and index < last and tokens[index + 1] == "(")
             ):
                 shape.append(token)
                 telling += 1
@@ -137,7 +173,7 @@ def _family(statement: Stmt) -> str:
         return "import"
     if statement.blocks:
         return statement.kind
-    if isinstance(node, ast.Return | ast.Raise | ast.Break | ast.Continue | ast.Pass | ast.Delete):
+    if isinstance(node, ast.Raise | ast.Break | ast.Continue | ast.Pass | ast.Delete):
         return statement.kind
     return "simple"
 
@@ -232,9 +268,6 @@ def loop_name(statement: Stmt) -> str | None:
         ):
             return part.args[0].value
     return None
-
-
-FLOR_ROOTS = FLOR_MODULES
 
 
 @dataclass
@@ -369,9 +402,9 @@ def _align_piece(
                 if row[j] < ALIKE:
                     continue
                 actual = right.loop
-                if expected is not None and actual is not expected:
-                    row[j] -= 0.3
-                elif loop is None and actual is not None and actual in hint.backward:
+                if (expected is not None and actual is not expected) or (
+                    loop is None and actual is not None and actual in hint.backward
+                ):
                     row[j] -= 0.3
     best = [[0.0] * (columns + 1) for _ in range(rows + 1)]
     for i in range(rows - 1, -1, -1):
@@ -385,8 +418,7 @@ def _align_piece(
                 taken = below[j + 1] + worth * (score - 0.3)
                 if after is not None and j + 1 < columns and after[j + 1] >= SURE:
                     taken += 0.02
-                if taken >= value:
-                    value = taken
+                value = max(taken, value)
             row[j] = value
     i = j = 0
     while i < rows and j < columns:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 from .align import SURE, Alignment, align, plain, scope_grams
-from .names import any_touch, header_use, use_of
-from .renames import Votes, merged, votes_of
-from .source import DEFINITIONS, FUNCTIONS, Block, Scope, Source, Stmt, innermost_loop
+from .names import Position, any_touch, header_use, use_of
+from .renames import Votes, compare_parameters, merged, votes_of, votes_of_arguments
+from .source import DEFINITIONS, FUNCTIONS, Block, Scope, Source, SourceError, Stmt, innermost_loop, is_docstring, parse
+from .splice import Unwritable, dedented, renamed
 
 _ENOUGH = 0.75  # the evidence below which a place is refused
 _CLEAR = 0.15  # how much better the best scope must be than the next
@@ -19,6 +21,10 @@ _SCOPES = 4  # how many scopes of a version are looked at for one statement
 
 class Unplaced(Exception):  # noqa: N818 (an outcome, not an error)
     """There is no place that is sure; the message says why, in one sentence."""
+
+
+class _Deeper(Unplaced):
+    """The place is inside of one of the block's statements."""
 
 
 @dataclass
@@ -40,14 +46,16 @@ class Spot:
         return self.block.statements[self.low : self.high]
 
     @property
-    def line(self) -> int:
-        """A line that everything before the place precedes."""
+    def position(self) -> Position:
+        """A position that everything before the place precedes."""
         statements = self.block.statements
         if self.index < len(statements):
-            return statements[self.index].line
-        if statements:
-            return statements[-1].end_line + 1
-        return 1
+            return statements[self.index].line, statements[self.index].col
+        return (statements[-1].end_line, statements[-1].end_col) if statements else (1, 0)
+
+    @property
+    def line(self) -> int:
+        return self.position[0]
 
 
 class View:
@@ -92,11 +100,10 @@ class View:
     @staticmethod
     def _scope_votes(alignment: Alignment, new: Scope, old: Scope) -> Votes:
         votes = votes_of(alignment)
+        votes_of_arguments(new.flat, old.flat, alignment, votes)
         if new.owner is not None and old.owner is not None:
             left, right = new.owner.node, old.owner.node
             if isinstance(left, FUNCTIONS) and isinstance(right, FUNCTIONS):
-                from .renames import compare_parameters
-
                 compare_parameters(left, right, votes, 0.5)
         return votes
 
@@ -165,11 +172,9 @@ def find_spot(view: View, statement: Stmt, reads: Reads, likely: Mapping[str, st
     return found[0][1]
 
 
-def _spot_in(
-    view: View, statement: Stmt, other: Scope, reads: frozenset[str], likely: Mapping[str, str]
-) -> Spot:
+def _spot_in(view: View, statement: Stmt, other: Scope, reads: frozenset[str], likely: Mapping[str, str]) -> Spot:
     alignment, votes = view.alignment(statement.block.scope, other)
-    wanted = _outline(statement, {**view.overall_renames(), **votes.renames(), **likely})
+    wanted = _wanted(view.today, statement, {**view.overall_renames(), **votes.renames(), **likely})
     best: Spot | None = None
     reason = "Nothing in this version matches the code around the statement."
     for block, owned in _blocks(view, statement, other, alignment):
@@ -177,7 +182,7 @@ def _spot_in(
             spot = _Gap(view, statement, block, owned, alignment, reads, wanted).spot()
         except Unplaced as refused:
             reason = str(refused)
-            if owned:
+            if owned and not isinstance(refused, _Deeper):
                 break
             continue
         if best is None or spot.evidence > best.evidence + 0.05:
@@ -195,6 +200,17 @@ def _neighbours(view: View, statement: Stmt) -> tuple[list[Stmt], list[Stmt]]:
     return before, after
 
 
+def _unwrapped(siblings: list[Stmt], alignment: Alignment, last: bool) -> Iterator[Stmt]:
+    """The siblings, with what stands in a `with` or `try` that the version has not in place of the whole."""
+    for sibling in siblings:
+        wraps = isinstance(sibling.node, ast.With | ast.AsyncWith | ast.Try) and sibling not in alignment.forward
+        if not wraps:
+            yield sibling
+            continue
+        inner = sibling.blocks[0].statements
+        yield from _unwrapped(inner[::-1] if last else inner, alignment, last)
+
+
 def _counterpart(sibling: Stmt, alignment: Alignment, last: bool) -> Stmt | None:
     """What a sibling is in the version; of an unmatched compound statement its last (or first) matched part."""
     match = alignment.forward.get(sibling)
@@ -210,9 +226,7 @@ def _counterpart(sibling: Stmt, alignment: Alignment, last: bool) -> Stmt | None
     return max(inner, key=lambda one: one.order) if last else min(inner, key=lambda one: one.order)
 
 
-def _blocks(
-    view: View, statement: Stmt, other: Scope, alignment: Alignment
-) -> Iterable[tuple[Block, bool]]:
+def _blocks(view: View, statement: Stmt, other: Scope, alignment: Alignment) -> Iterable[tuple[Block, bool]]:
     """Blocks that may take the statement: the one that its own has become, then those of its neighbours."""
     seen: set[int] = set()
     own = _own_block(statement.block, other, alignment)
@@ -249,6 +263,31 @@ def _own_block(block: Block, other: Scope, alignment: Alignment) -> Block | None
     return None
 
 
+def _first_index(block: Block) -> int:
+    """Behind what must stay first: a docstring, the imports from `__future__`."""
+    if block.scope.body is not block:
+        return 0
+    index = 0
+    for statement in block.statements:
+        future = isinstance(statement.node, ast.ImportFrom) and statement.node.module == "__future__"
+        if not future and not (index == 0 and is_docstring(statement)):
+            break
+        index += 1
+    return index
+
+
+def _wanted(today: Source, statement: Stmt, renames: Mapping[str, str]) -> tuple[tuple[str, ...], ...]:
+    """The statement as it would read in the version."""
+    formatted = any(token[0] in "fFrR" and token[-1] == '"' for one in statement.walk() for token in one.head)
+    if formatted and renames:
+        try:
+            text = renamed(dedented(today, statement), renames)
+            return _outline(parse(text.encode()).module.flat[0], {})
+        except (Unwritable, SourceError, IndexError):
+            pass
+    return _outline(statement, renames)
+
+
 def _outline(statement: Stmt, renames: Mapping[str, str]) -> tuple[tuple[str, ...], ...]:
     return tuple(plain(one.head, renames) for one in statement.walk())
 
@@ -281,21 +320,25 @@ class _Gap:
         self._check_loop()
         low, high = self._bounds()
         # What stands between today but not there makes no difference where the version leaves no choice.
-        fade = 0.95 if low == high else 0.8
+        present = next((one for one in self.block.statements[low:high] if _outline(one, {}) == self.wanted), None)
+        fade = 0.95 if high - low == (present is not None) else 0.8
         left, left_score, left_near = self._side(self.before, low - 1, fade, last=True)
         right, right_score, right_near = self._side(self.after, high, fade, last=False)
-        if self.owned and not self.before and low == 0:
+        first = _first_index(self.block)
+        if self.owned and not self.before and low == first:
             left_score, left_near = 0.8, True
         if self.owned and not self.after and high == len(self.block.statements):
             right_score, right_near = 0.8, True
+        if not self.owned and not self.after and high == len(self.block.statements):
+            right_score, right_near = 0.4, True
         evidence = left_score + right_score
-        if not self.owned and left is None and right is None:
+        if present is not None:
+            scope = self.statement.block.scope
+            return Spot(self.block, present.index, low, high, evidence + 0.5, left, right, scope, present)
+        if left is None and right is None and (not self.owned or self.block.scope.kind == "module"):
             raise Unplaced("None of the statements around it stands in this version.")
         if evidence < _ENOUGH:
             raise Unplaced("Too little of the code around it stands in this version to be sure of the place.")
-        for one in self.block.statements[low:high]:
-            if _outline(one, {}) == self.wanted:
-                return Spot(self.block, one.index, low, high, evidence, left, right, self.statement.block.scope, one)
         index = self._choose(low, high, left_score if left_near else 0.0, right_score if right_near else 0.0)
         self._check_twins(low, high, left, right)
         statements = self.block.statements
@@ -338,30 +381,30 @@ class _Gap:
 
     def _bounds(self) -> tuple[int, int]:
         """The indexes between what stands before the statement today and what stands after it."""
-        low, high = 0, len(self.block.statements)
-        low_moved, high_moved = low, high
+        low, high = _first_index(self.block), len(self.block.statements)
+        moved: list[tuple[Stmt, int]] = []
         for new, old in self.alignment.forward.items():
             if new is self.statement or self.statement.inside(new):
                 continue
             index = self._index_of(old)
             if index is None:
                 continue
-            moved = new in self.alignment.moved
-            if new.order < self.statement.order:
-                if moved:
-                    low_moved = max(low_moved, index + 1) if self._matters(new) else low_moved
-                else:
-                    low = max(low, index + 1)
-            elif moved:
-                high_moved = min(high_moved, index) if self._matters(new) else high_moved
+            if new in self.alignment.moved:
+                moved.append((new, index))
+            elif new.order < self.statement.order:
+                low = max(low, index + 1)
             else:
                 high = min(high, index)
         if low > high:
-            raise Unplaced("What stands before it and after it today is one statement in this version.")
-        low, high = max(low, low_moved), min(high, high_moved)
-        if low > high:
-            raise Unplaced("The order of the code around it has changed so that no place keeps it.")
-        return low, high
+            raise _Deeper("What stands before it and after it today is one statement in this version.")
+        # What has changed places is kept on its side too, if that can be; what feeds the statement must be.
+        for wanted in (moved, [entry for entry in moved if self._matters(entry[0])]):
+            before = [index + 1 for new, index in wanted if new.order < self.statement.order]
+            after = [index for new, index in wanted if new.order > self.statement.order]
+            bounds = max([low, *before]), min([high, *after])
+            if bounds[0] <= bounds[1]:
+                return bounds
+        raise Unplaced("The order of the code around it has changed so that no place keeps it.")
 
     def _matters(self, new: Stmt) -> bool:
         """Whether a statement of today's file does something to what the statement reads."""
@@ -379,7 +422,8 @@ class _Gap:
 
     def _side(self, siblings: list[Stmt], index: int, fade: float, last: bool) -> tuple[Stmt | None, float, bool]:
         """The nearest sibling that is confirmed in this block, how sure it is, and whether it is the very next."""
-        for distance, sibling in enumerate(siblings[:_REACH]):
+        unwrapped = islice(_unwrapped(siblings, self.alignment, last), _REACH)
+        for distance, sibling in enumerate(unwrapped):
             match = _counterpart(sibling, self.alignment, last)
             if match is None:
                 continue
@@ -418,9 +462,7 @@ class _Gap:
         if left and right and (side := self._grouped()) is not None and not binding:
             return low if side == "left" else high
         first = touching[0]
-        raise Unplaced(
-            f"It could stand before or after line {first.line}, which may change what it reads."
-        )
+        raise Unplaced(f"It could stand before or after line {first.line}, which may change what it reads.")
 
     def _grouped(self) -> str | None:
         """Which neighbour the statement is written together with: blank lines separate it from the other."""
@@ -434,10 +476,7 @@ class _Gap:
     def _binds(self, old: Stmt) -> bool:
         binds = {name for inner in old.walk() for name in header_use(inner).binds}
         changed = {
-            name
-            for inner in old.walk()
-            if isinstance(inner.node, ast.AugAssign)
-            for name in header_use(inner).changes
+            name for inner in old.walk() if isinstance(inner.node, ast.AugAssign) for name in header_use(inner).changes
         }
         return any_touch(self.reads, binds | changed)
 
@@ -485,10 +524,23 @@ class _Gap:
 
 
 _STEPS = frozenset(
-    "step backward zero_grad clip_grad_norm_ clip_grad_value_ load_state_dict unscale_ apply_gradients update "
-    "fit partial_fit optimizer_step train_step".split()
+    [
+        "step",
+        "backward",
+        "zero_grad",
+        "clip_grad_norm_",
+        "clip_grad_value_",
+        "load_state_dict",
+        "unscale_",
+        "apply_gradients",
+        "update",
+        "fit",
+        "partial_fit",
+        "optimizer_step",
+        "train_step",
+    ]
 )
-_SCALAR_CALLS = frozenset("float int str len round abs repr print min max sum bool".split())
+_SCALAR_CALLS = frozenset(["float", "int", "str", "len", "round", "abs", "repr", "print", "min", "max", "sum", "bool"])
 
 
 def called_in_loop(source: Source, function: Scope) -> bool:

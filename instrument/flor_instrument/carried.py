@@ -41,9 +41,7 @@ MUTATING = words(
     shuffle load_state_dict
     """
 )
-STATEFUL_BUILTINS = frozenset(
-    {"next", "setattr", "delattr", "exec", "eval", "globals", "locals", "vars", "__import__"}
-)
+STATEFUL_BUILTINS = frozenset({"next", "setattr", "delattr", "exec", "eval", "globals", "locals", "vars", "__import__"})
 PURE_BUILTINS = words(
     """
     abs all any bool dict enumerate float format frozenset int isinstance len list max min print range repr
@@ -51,13 +49,9 @@ PURE_BUILTINS = words(
     """
 )
 MODES = frozenset({"eval", "train", "no_grad", "parameters"})
-TRANSPARENT = frozenset(
-    {"no_grad", "inference_mode", "enable_grad", "staticmethod", "classmethod", "property"}
-)
+TRANSPARENT = frozenset({"no_grad", "inference_mode", "enable_grad", "staticmethod", "classmethod", "property"})
 GENERATOR_WORDS = frozenset({"generator", "rng", "random_state", "out", "key", "memo"})
-FRESH_CONTAINERS = frozenset(
-    {"list", "dict", "set", "defaultdict", "deque", "Counter", "OrderedDict", "bytearray"}
-)
+FRESH_CONTAINERS = frozenset({"list", "dict", "set", "defaultdict", "deque", "Counter", "OrderedDict", "bytearray"})
 
 
 @dataclass(frozen=True)
@@ -249,9 +243,7 @@ class _Check:
             elif isinstance(node, ast.Global | ast.Nonlocal):
                 for name in node.names:
                     self._carry(name, f"line {node.lineno}: `{name}` is bound outside the function")
-            elif isinstance(node, ast.Attribute | ast.Subscript) and isinstance(
-                node.ctx, ast.Store | ast.Del
-            ):
+            elif isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.ctx, ast.Store | ast.Del):
                 self._store(node, once)
             elif isinstance(node, ast.Call) and not once:
                 self._call(node, self._scope(node), strict=True)
@@ -266,9 +258,7 @@ class _Check:
         built = getattr(scope, "name", "") == "__init__" or once
         if plain and built and value is not None and self._kind(value) is _Kind.FIXED:
             if not (isinstance(node, ast.Attribute) and self._stores_of(node.attr) == 1):
-                self._carry(
-                    ast.unparse(node), f"line {node.lineno}: `{ast.unparse(node)}` is bound more than once"
-                )
+                self._carry(ast.unparse(node), f"line {node.lineno}: `{ast.unparse(node)}` is bound more than once")
             return
         self._carry(ast.unparse(node), f"line {node.lineno}: `{ast.unparse(node)}` outlives the iteration")
 
@@ -403,13 +393,9 @@ class _Check:
         for inner in own_nodes(node):
             if isinstance(inner, ast.Global | ast.Nonlocal):
                 found.append(f"line {inner.lineno}: {name} binds {', '.join(inner.names)} outside itself")
-            elif isinstance(inner, ast.Attribute | ast.Subscript) and isinstance(
-                inner.ctx, ast.Store | ast.Del
-            ):
+            elif isinstance(inner, ast.Attribute | ast.Subscript) and isinstance(inner.ctx, ast.Store | ast.Del):
                 root = _root(inner)
-                if isinstance(root, ast.Name) and (
-                    root.id == own_self or self._is_fresh_local(node, root.id)
-                ):
+                if isinstance(root, ast.Name) and (root.id == own_self or self._is_fresh_local(node, root.id)):
                     continue
                 found.append(f"line {inner.lineno}: {name} stores into `{ast.unparse(inner)}`")
             elif isinstance(inner, ast.AugAssign) and isinstance(inner.target, ast.Name):
@@ -454,9 +440,7 @@ class _Check:
             name, root = tail(node.func), _root(node.func)
             if name in FRESH_CONTAINERS or name in PURE_BUILTINS:
                 return True
-            return (
-                isinstance(root, ast.Name) and root.id in self.imported and name not in {"get", "getLogger"}
-            )
+            return isinstance(root, ast.Name) and root.id in self.imported and name not in {"get", "getLogger"}
         return isinstance(
             node,
             ast.Constant | ast.List | ast.Dict | ast.Set | ast.ListComp | ast.DictComp | ast.SetComp
@@ -536,29 +520,20 @@ class _Check:
         outside = [b for b in binders if b not in inner]
         kept = [b for b in binders if not isinstance(self.parent.get(b), ast.AugAssign)]
         values = [self._bound_value(b) for b in kept]
-        if (
-            scope is self.tree
-            and not loops
-            and len(outside) > 1
-            and any(not self._runs_once(b) for b in outside)
-        ):
+        if scope is self.tree and not loops and len(outside) > 1 and any(not self._runs_once(b) for b in outside):
             self._carry(name, f"`{name}` is bound more than once at module level")
         # A change to what the patch did not make itself lasts, wherever it stands.
         for use in uses:
             if self._changes(use, _Kind.DATA) and use in self.inserted:
                 alias = [v for v in values if v is not None and not self._fresh(v)]
                 if alias and not all(isinstance(v, ast.Call) for v in alias):
-                    self._carry(
-                        name, f"line {use.lineno}: `{name}` changes something that outlives the iteration"
-                    )
+                    self._carry(name, f"line {use.lineno}: `{name}` changes something that outlives the iteration")
         judged = loops
         for loop, may_main, may_nested in judged:
             self._name_over(scope, name, loop, uses, binders, may_main, may_nested)
         # A module's name lives as long as the run; the functions that use it may run in any iteration.
         if scope is self.tree:
-            kind = max(
-                (self._kind(v) if v is not None else _Kind.OBJECT for v in values), default=_Kind.OBJECT
-            )
+            kind = max((self._kind(v) if v is not None else _Kind.OBJECT for v in values), default=_Kind.OBJECT)
             for use in uses:
                 if self._scope(use) is not self.tree and self._changes(use, kind):
                     self._carry(name, f"line {use.lineno}: `{name}` is changed in a function and lives on")
@@ -584,9 +559,7 @@ class _Check:
             for value in values:
                 source = self._alias_of(value)
                 if source and any(b in inside for b in self._binders(scope, source)):
-                    self._report(
-                        name, loop, f"holds `{source}`, which the loop binds anew", may_main, may_nested
-                    )
+                    self._report(name, loop, f"holds `{source}`, which the loop binds anew", may_main, may_nested)
             return
         around = self.parent.get(loop)
         again = False
@@ -665,9 +638,7 @@ class _Check:
         """A name bound to a function, or to a loss of torch, keeps nothing when called."""
         for binder in self._binders(self._scope(use), use.id) or self._binders(self.tree, use.id):
             value = self._bound_value(binder)
-            if isinstance(binder, ast.alias | ast.FunctionDef | ast.ClassDef) or isinstance(
-                value, ast.Lambda
-            ):
+            if isinstance(binder, ast.alias | ast.FunctionDef | ast.ClassDef) or isinstance(value, ast.Lambda):
                 continue
             if isinstance(value, ast.Call) and tail(value.func).endswith(("Loss", "Softmax", "Flatten")):
                 continue
@@ -757,8 +728,7 @@ class _Check:
             )
         if isinstance(statement, ast.If):
             return all(
-                suite and any(_Check._binds(s, name) for s in suite)
-                for suite in (statement.body, statement.orelse)
+                suite and any(_Check._binds(s, name) for s in suite) for suite in (statement.body, statement.orelse)
             )
         if isinstance(statement, ast.Import | ast.ImportFrom):
             return any((a.asname or a.name).split(".")[0] == name for a in statement.names)
@@ -782,7 +752,5 @@ class _Check:
         if isinstance(node, ast.For | ast.AsyncFor):
             return suite is node.body and name in bound_names(node.target)
         if isinstance(node, ast.With | ast.AsyncWith):
-            return any(
-                i.optional_vars is not None and name in bound_names(i.optional_vars) for i in node.items
-            )
+            return any(i.optional_vars is not None and name in bound_names(i.optional_vars) for i in node.items)
         return False

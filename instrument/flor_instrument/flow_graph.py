@@ -24,6 +24,7 @@ from flor_instrument.scopes_calls import (
     bindings,
     dotted,
     only_value,
+    own_nodes,
     tail,
     words,
 )
@@ -214,9 +215,7 @@ class Builder:
                     self._call((module,), certain=False)
         else:
             for child in ast.iter_child_nodes(node):
-                if isinstance(child, ast.expr) and not (
-                    isinstance(node, ast.AnnAssign) and child is node.annotation
-                ):
+                if isinstance(child, ast.expr) and not (isinstance(node, ast.AnnAssign) and child is node.annotation):
                     self.expr(child)
         if node in self.marked:
             self._mark()
@@ -365,9 +364,7 @@ class Builder:
             context = item.context_expr
             name = tail(context)
             local = bool(self.index.named.get(name) or self.index.class_named.get(name))
-            external = (
-                self.index.external_name(self.module, context.func) if isinstance(context, ast.Call) else None
-            )
+            external = self.index.external_name(self.module, context.func) if isinstance(context, ast.Call) else None
             swallows = swallows or name in SWALLOWING or (local and not external)
             if self.index.methods.get("__exit__") and self.index.holds(self.module, self.function, context):
                 swallows = True
@@ -404,9 +401,7 @@ class Builder:
 
     def _loop_calls(self, node: ast.AST) -> list[ast.Call]:
         return [
-            n
-            for n in ast.walk(node)
-            if isinstance(n, ast.Call) and self.index.is_flor(self.module, n.func, "loop")
+            n for n in ast.walk(node) if isinstance(n, ast.Call) and self.index.is_flor(self.module, n.func, "loop")
         ]
 
     def _flor_loop(self, node: ast.For | ast.AsyncFor) -> LoopSite | None:
@@ -569,6 +564,20 @@ class Builder:
 
     # -- who is meant ----------------------------------------------------------------------------------------
 
+    def _is_variable(self, name: str) -> bool:
+        """Whether a name is a parameter or plain variable of this function or of one around it."""
+        function = self.function
+        while function is not None:
+            for node in own_nodes(function.node):
+                if isinstance(node, ast.Global | ast.Nonlocal) and name in node.names:
+                    return False
+                if isinstance(node, (*FUNCTION_NODES, ast.ClassDef)) and node.name == name:
+                    return False
+                if isinstance(node, ast.alias) and (node.asname or node.name).split(".")[0] == name:
+                    return False
+            function = function.parent
+        return any(name in scope for scope in self.scopes[:-1])
+
     def _as_units(self, found: Sequence[Function | Class | Module]) -> list[Unit]:
         units: list[Unit] = []
         for one in found:
@@ -582,7 +591,10 @@ class Builder:
         """The functions of the project that a callee may be, and whether it certainly is one of them."""
         index = self.index
         if isinstance(func, ast.Name):
+            if self._is_variable(func.id):
+                return [], False  # what was put into the variable was handed out there
             found, certain = index.lookup(self.module, func.id)
+            certain = certain and not any(func.id in scope for scope in self.scopes[:-1])
             units = self._as_units(found)
             if found and isinstance(found[0], Class):
                 # instances are built by several functions, each of which may be there or not
@@ -598,6 +610,8 @@ class Builder:
     def _module_of(self, node: ast.expr) -> list[Module]:
         """The project modules that an expression names."""
         if isinstance(node, ast.Name):
+            if self._is_variable(node.id):
+                return []
             found, _ = self.index.lookup(self.module, node.id)
             return [m for m in found if isinstance(m, Module)]
         if isinstance(node, ast.Attribute):
@@ -615,9 +629,7 @@ class Builder:
     def _resolve_attribute(self, func: ast.Attribute) -> tuple[list[Unit], bool]:
         index, name = self.index, func.attr
         if index.external_name(self.module, func) is not None:
-            root = (dotted(func) or "").split(".")[0]
-            if root not in self.module.rebound:
-                return [], False
+            return [], False
         modules = self._module_of(func.value)
         if modules:
             found = [one for m in modules for one in index.members(m, name)]
@@ -645,11 +657,7 @@ class Builder:
                 index.lookup(self.module, built.func.id)
                 if isinstance(built.func, ast.Name)
                 else (
-                    [
-                        one
-                        for m in self._module_of(built.func.value)
-                        for one in index.members(m, built.func.attr)
-                    ]
+                    [one for m in self._module_of(built.func.value) for one in index.members(m, built.func.attr)]
                     if isinstance(built.func, ast.Attribute)
                     else [],
                     True,
@@ -659,9 +667,7 @@ class Builder:
                 classes = {found[0]} | index.ancestors(found[0])
                 units = self._methods(classes, name)
                 return units, len(units) == 1 and not replaced and not self._unsure(units[0])
-        classes = {
-            c for held in index.holds(self.module, self.function, receiver) for c in index.family(held)
-        }
+        classes = {c for held in index.holds(self.module, self.function, receiver) for c in index.family(held)}
         if not classes and index.is_unknown(self.module, self.function, receiver):
             return list(index.methods.get(name, ())), False
         return self._methods(classes, name), False
@@ -672,6 +678,8 @@ class Builder:
     def _mention(self, node: ast.Name | ast.Attribute) -> None:
         """A name that is read without being called hands out the function that it stands for."""
         if isinstance(node, ast.Name):
+            if self._is_variable(node.id):
+                return
             found, _ = self.index.lookup(self.module, node.id)
             units = self._as_units([f for f in found if not isinstance(f, Module)])
             for one in found:

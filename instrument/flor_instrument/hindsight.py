@@ -317,9 +317,7 @@ class _Finder:
         if not all(self.is_added(binder) for binder in binders):
             return False
         old = self.pairs.get(scope)
-        return old is None or (
-            name not in bindings(self.base)[old] and name not in scope_parameters(old)
-        )
+        return old is None or (name not in bindings(self.base)[old] and name not in scope_parameters(old))
 
     def _new_statements(self, name: str, scope: Scope) -> Iterator[Stmt]:
         for statement in scope.flat:
@@ -361,9 +359,7 @@ class _Finder:
                 calls += [call for inner in need.walk() for call in self._logs(self.today, inner)]
         names = [logged_name(call) for call in calls]
         literal = tuple(dict.fromkeys(name for name in names if name is not None))
-        needs = tuple(found.text for found in part.imports) + tuple(
-            self.today.text_of(need) for need in part.support
-        )
+        needs = tuple(found.text for found in part.imports) + tuple(self.today.text_of(need) for need in part.support)
         changed = part.replaced is not None and bool(self._logs(self.base, part.replaced))
         return Unit(
             name=literal[0] if len(literal) == 1 and len(set(names)) == 1 else None,

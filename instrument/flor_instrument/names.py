@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from .source import DEFINITIONS, FUNCTIONS, Block, Scope, Source, Stmt, innermost_loop
+from .source import DEFINITIONS, FUNCTIONS, Block, Scope, Source, Stmt
 
 BUILTINS = frozenset(dir(builtins)) | {"__file__", "__name__", "__doc__", "__class__", "__annotations__"}
 FLOR_MODULES = frozenset({"flor", "flor_replay", "flordb"})
@@ -56,10 +56,10 @@ class _Visitor(ast.NodeVisitor):
         self.changes: set[str] = set()
         self.inner: set[str] = set()
 
-    def visit_Name(self, node: ast.Name) -> None:  # noqa: N802
+    def visit_Name(self, node: ast.Name) -> None:
         (self.reads if isinstance(node.ctx, ast.Load) else self.binds).add(node.id)
 
-    def visit_Attribute(self, node: ast.Attribute) -> None:  # noqa: N802
+    def visit_Attribute(self, node: ast.Attribute) -> None:
         chain = chain_of(node)
         if chain is None:
             self.visit(node.value)
@@ -69,7 +69,7 @@ class _Visitor(ast.NodeVisitor):
             self.binds.add(chain)
             self.reads.add(chain.rpartition(".")[0])
 
-    def visit_Subscript(self, node: ast.Subscript) -> None:  # noqa: N802
+    def visit_Subscript(self, node: ast.Subscript) -> None:
         if not isinstance(node.ctx, ast.Load):
             target = chain_of(node.value)
             if target is not None:
@@ -81,20 +81,20 @@ class _Visitor(ast.NodeVisitor):
             self.visit(node.value)
         self.visit(node.slice)
 
-    def visit_AugAssign(self, node: ast.AugAssign) -> None:  # noqa: N802
+    def visit_AugAssign(self, node: ast.AugAssign) -> None:
         target = chain_of(node.target)
         if target is not None:
             self.reads.add(target)
             self.changes.add(target)
         self.generic_visit(node)
 
-    def visit_Call(self, node: ast.Call) -> None:  # noqa: N802
+    def visit_Call(self, node: ast.Call) -> None:
         chain = chain_of(node.func)
         if chain is not None:
             self.calls.add(chain)
         self.generic_visit(node)
 
-    def visit_Expr(self, node: ast.Expr) -> None:  # noqa: N802
+    def visit_Expr(self, node: ast.Expr) -> None:
         value = node.value.value if isinstance(node.value, ast.Await) else node.value
         if isinstance(value, ast.Call):
             # A call whose result nobody takes is made for what it changes: its object or its arguments.
@@ -123,7 +123,7 @@ class _Visitor(ast.NodeVisitor):
 
     visit_ListComp = visit_SetComp = visit_GeneratorExp = visit_DictComp = _comprehension  # noqa: N815
 
-    def visit_Lambda(self, node: ast.Lambda) -> None:  # noqa: N802
+    def visit_Lambda(self, node: ast.Lambda) -> None:
         inner = _Visitor()
         inner.visit(node.body)
         for default in (*node.args.defaults, *(d for d in node.args.kw_defaults if d is not None)):
@@ -136,9 +136,7 @@ class _Visitor(ast.NodeVisitor):
         inner = _Visitor()
         for statement in node.body:
             inner.visit(statement)
-        outside = {
-            name for n in ast.walk(node) if isinstance(n, ast.Global | ast.Nonlocal) for name in n.names
-        }
+        outside = {name for n in ast.walk(node) if isinstance(n, ast.Global | ast.Nonlocal) for name in n.names}
         own = (set(parameters(node.args)) | {name for name in inner.binds if "." not in name}) - outside
         self._close(inner, own)
         self.binds = {name for name in self.binds if "." not in name or name.partition(".")[0] not in own}
@@ -146,7 +144,7 @@ class _Visitor(ast.NodeVisitor):
 
     visit_FunctionDef = visit_AsyncFunctionDef = _function  # noqa: N815
 
-    def visit_ClassDef(self, node: ast.ClassDef) -> None:  # noqa: N802
+    def visit_ClassDef(self, node: ast.ClassDef) -> None:
         for outer in (*node.decorator_list, *node.bases, *(keyword.value for keyword in node.keywords)):
             self.visit(outer)
         inner = _Visitor()
@@ -155,23 +153,23 @@ class _Visitor(ast.NodeVisitor):
         self._close(inner, {name for name in inner.binds if "." not in name})
         self.binds.add(node.name)
 
-    def visit_Import(self, node: ast.Import | ast.ImportFrom) -> None:  # noqa: N802
+    def visit_Import(self, node: ast.Import | ast.ImportFrom) -> None:
         for alias in node.names:
             self.binds.add(alias.asname or alias.name.partition(".")[0])
 
     visit_ImportFrom = visit_Import  # noqa: N815
 
-    def visit_ExceptHandler(self, node: ast.ExceptHandler) -> None:  # noqa: N802
+    def visit_ExceptHandler(self, node: ast.ExceptHandler) -> None:
         if node.name:
             self.binds.add(node.name)
         self.generic_visit(node)
 
-    def visit_MatchAs(self, node: ast.MatchAs) -> None:  # noqa: N802
+    def visit_MatchAs(self, node: ast.MatchAs) -> None:
         if node.name:
             self.binds.add(node.name)
         self.generic_visit(node)
 
-    def visit_MatchStar(self, node: ast.MatchStar) -> None:  # noqa: N802
+    def visit_MatchStar(self, node: ast.MatchStar) -> None:
         if node.name:
             self.binds.add(node.name)
 
@@ -215,6 +213,12 @@ def _bound_before_read(node: ast.AST, name: str, binds: set[str]) -> bool:
     if "bind" not in first:
         return True
     return first["bind"][0] < first["read"][0]
+
+
+def own_chains(statement: Stmt) -> frozenset[str]:
+    """The chains of a method that begin with `self`."""
+    found = (chain_of(part) for part in ast.walk(statement.node) if isinstance(part, ast.Attribute))
+    return frozenset(chain for chain in found if chain is not None and chain.startswith("self."))
 
 
 def header_use(statement: Stmt) -> Use:
@@ -291,8 +295,12 @@ def excludes(binder: Stmt, block: Block) -> bool:
     return False
 
 
-def bound_at(source: Source, name: str, block: Block, line: int) -> bool:
-    """Whether `name` has a value where a statement is put into `block` before `line`."""
+Position = tuple[int, int]  # line (from 1) and column
+END: Position = (1 << 30, 0)
+
+
+def bound_at(source: Source, name: str, block: Block, position: Position) -> bool:
+    """Whether `name` has a value where a statement is put into `block` at `position`."""
     if name in BUILTINS:
         return True
     table = bindings(source)
@@ -308,7 +316,7 @@ def bound_at(source: Source, name: str, block: Block, line: int) -> bool:
         if depth:
             # Seen from inside a function the surrounding scope has run by the time of the call.
             return True
-        usable = [binder for binder in binders if _reaches(binder, name, block, line)]
+        usable = [binder for binder in binders if _reaches(binder, name, block, position)]
         if usable:
             return True
         if current.kind == "function":
@@ -316,17 +324,17 @@ def bound_at(source: Source, name: str, block: Block, line: int) -> bool:
     return False
 
 
-def _reaches(binder: Stmt, name: str, block: Block, line: int) -> bool:
+def _reaches(binder: Stmt, name: str, block: Block, position: Position) -> bool:
     if isinstance(binder.node, ast.Global | ast.Nonlocal):
         return True
-    if binder.line >= line:
+    if (binder.line, binder.col) >= position:
         return False
     if isinstance(binder.node, ast.Delete):
         return False
     if isinstance(binder.node, ast.Try) and any(handler.name == name for handler in binder.node.handlers):
-        return any(
-            inner.role.startswith("handler") and _within(block, inner) for inner in binder.blocks
-        ) or not all(handler.name == name for handler in binder.node.handlers)
+        return any(inner.role.startswith("handler") and _within(block, inner) for inner in binder.blocks) or not all(
+            handler.name == name for handler in binder.node.handlers
+        )
     return not excludes(binder, block)
 
 
@@ -419,13 +427,7 @@ def logged_name(call: ast.Call) -> str | None:
     return None
 
 
-def same_loop(first: Block, second: Block) -> bool:
-    return innermost_loop(first) is innermost_loop(second)
-
-
 def any_touch(chains: Iterable[str], others: Iterable[str]) -> bool:
     """Whether a change of one of `others` can be seen through one of `chains` (`a` and `a.b` touch)."""
     rest = tuple(others)
-    return any(
-        one == two or one.startswith(two + ".") or two.startswith(one + ".") for one in chains for two in rest
-    )
+    return any(one == two or one.startswith(two + ".") or two.startswith(one + ".") for one in chains for two in rest)

@@ -104,9 +104,7 @@ class _Run:
             if not isinstance(unit, Function):
                 continue
             if unit.lazy:
-                why[unit] = (
-                    f"{unit.name} is a generator or coroutine, which runs whenever it is asked for a value"
-                )
+                why[unit] = f"{unit.name} is a generator or coroutine, which runs whenever it is asked for a value"
             elif self.index.is_implicit(unit):
                 why[unit] = f"{unit.name} may be called by the language or a framework at any time"
             elif self.index.dynamic:
@@ -127,9 +125,7 @@ class _Run:
         for unit, reason in self.anytime.items():
             if unit in self.graphs and self.graphs[unit].loops:
                 site = self.graphs[unit].loops[0]
-                raise _LostError(
-                    f"the loop {site.name!r} ({site.path} line {site.line}) cannot be followed: {reason}"
-                )
+                raise _LostError(f"the loop {site.name!r} ({site.path} line {site.line}) cannot be followed: {reason}")
 
     # -- exploring -------------------------------------------------------------------------------------------
 
@@ -310,9 +306,7 @@ def where(files: Mapping[str, bytes], script: str, target: tuple[str, int]) -> W
     """
     path, line = target
     if script not in files or path not in files:
-        return _everywhere(
-            f"{script if script not in files else path} is not among the files of this version"
-        )
+        return _everywhere(f"{script if script not in files else path} is not among the files of this version")
     try:
         return _where(files, script, path, line)
     except _LostError as error:

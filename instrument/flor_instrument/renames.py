@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from .align import Alignment
@@ -64,6 +64,33 @@ def votes_of(alignment: Alignment) -> Votes:
     return votes
 
 
+def votes_of_arguments(new: Iterable[Stmt], old: Iterable[Stmt], alignment: Alignment, votes: Votes) -> None:
+    """What is called with the very same arguments, once on each side, is likely the same: `net(xb)`, `model(xb)`.
+
+    This sees through statements that have been joined or split, which have no counterpart as a whole.
+    """
+    ours = _calls_by_arguments(one for one in new if alignment.score.get(one, 0.0) < 0.9)
+    theirs = _calls_by_arguments(one for one in old if alignment.score.get(alignment.backward.get(one, one), 0.0) < 0.9)
+    for arguments, chains in ours.items():
+        others = theirs.get(arguments, set())
+        if len(chains) == 1 and len(others) == 1:
+            _compare_chains(next(iter(chains)), next(iter(others)), votes, 0.4)
+
+
+def _calls_by_arguments(statements: Iterable[Stmt]) -> dict[str, set[str]]:
+    out: dict[str, set[str]] = {}
+    for statement in statements:
+        if statement.blocks:
+            continue
+        for part in ast.walk(statement.node):
+            if isinstance(part, ast.Call) and part.args and not part.keywords:
+                callee = chain_of(part.func)
+                arguments = [chain_of(argument) for argument in part.args]
+                if callee is not None and None not in arguments:
+                    out.setdefault(",".join(map(str, arguments)), set()).add(callee)
+    return out
+
+
 def _compare_statements(new: Stmt, old: Stmt, votes: Votes, weight: float) -> None:
     left, right = new.node, old.node
     if isinstance(left, FUNCTIONS) and isinstance(right, FUNCTIONS):
@@ -80,6 +107,11 @@ def _compare_statements(new: Stmt, old: Stmt, votes: Votes, weight: float) -> No
             one, two = getattr(left, name, None), getattr(right, name, None)
             if one is not None and two is not None:
                 _compare(one, two, votes, weight)
+        if len(new.blocks) == len(old.blocks):
+            for name in ("cases", "handlers"):
+                pairs = zip(getattr(left, name, ()), getattr(right, name, ()), strict=False)
+                for case, other in pairs:
+                    _compare_bound_names(case, other, votes, weight)
         return
     _compare(left, right, votes, weight)
 
@@ -100,6 +132,23 @@ def compare_parameters(
                 votes.add(one, two, weight)
 
 
+def _compare_bound_names(left: ast.AST, right: ast.AST, votes: Votes, weight: float) -> None:
+    """The names that `case` patterns and `except … as` bind, which are no expressions."""
+    names = [[part.name for part in _pattern(side) if getattr(part, "name", None)] for side in (left, right)]
+    if len(names[0]) == len(names[1]):
+        for one, two in zip(*names, strict=True):
+            votes.add(one, two, weight)
+
+
+def _pattern(node: ast.AST) -> Iterator[ast.MatchAs | ast.MatchStar | ast.ExceptHandler]:
+    if isinstance(node, ast.ExceptHandler):
+        yield node
+    elif isinstance(node, ast.match_case):
+        for part in ast.walk(node.pattern):
+            if isinstance(part, ast.MatchAs | ast.MatchStar):
+                yield part
+
+
 def _compare(left: object, right: object, votes: Votes, weight: float) -> None:
     if isinstance(left, list) and isinstance(right, list):
         _compare_lists(left, right, votes, weight)
@@ -117,8 +166,10 @@ def _compare(left: object, right: object, votes: Votes, weight: float) -> None:
         return
     if type(left) is not type(right):
         pair = (getattr(left, "value", None), getattr(right, "value", None))
-        if isinstance(left, ast.stmt) and isinstance(right, ast.stmt) and all(
-            isinstance(value, ast.expr) for value in pair
+        if (
+            isinstance(left, ast.stmt)
+            and isinstance(right, ast.stmt)
+            and all(isinstance(value, ast.expr) for value in pair)
         ):
             _compare(pair[0], pair[1], votes, weight * 0.5)
         return

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import ast
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from .anchor import Unplaced, View
 from .names import (
     BUILTINS,
     FLOR_MODULES,
     Import,
+    Position,
     bindings,
     bound_at,
     has_star_import,
+    header_use,
     imports,
+    own_chains,
     prefixes,
     scope_parameters,
     use_of,
@@ -91,17 +94,18 @@ class Resolver:
         self._view = view
         self._new_imports = tuple(new_imports)
         self._carry_safe_imports = carry_safe_imports
+        self._free: frozenset[str] = frozenset()  # names of the statement that today's file does not bind either
 
     def names(
         self,
         statement: Stmt,
         block: Block,
-        line: int,
+        position: Position,
         votes: Votes | None,
         provided: frozenset[str],
         deferred: bool = False,
     ) -> Names:
-        """Names for `statement` in `block` before `line`; raises Unplaced with the name that is missing.
+        """Names for `statement` in `block` at `position`; raises Unplaced with the name that is missing.
 
         `provided` are names that the patch itself brings along. `deferred`: a definition, whose names are looked up
         when it is called.
@@ -109,16 +113,29 @@ class Resolver:
         renames: dict[str, str] = {}
         needed: dict[str, Import] = {}
         use = use_of(statement.node)
+        self._free = frozenset(
+            root for root in use.roots if not _bound_today(self._view.today, root, statement.block.scope)
+        )
         from_imports = import_renames(self._view, use.reads)
         own = _own_attributes(statement)
-        for chain in sorted(use.reads | {bound for bound in use.binds if "." in bound}):
+        chains = use.reads | {bound for bound in use.binds if "." in bound}
+        member = deferred and statement.block.scope.kind == "class"
+        if member:
+            # A method looks at its object: its attributes may have other names there.
+            chains |= own_chains(statement)
+            renames.update(self._attributes(own_chains(statement), votes))
+        for chain in sorted(chains):
+            if member and chain.partition(".")[0] == "self":
+                if not any(part in renames for part in prefixes(chain)):
+                    self._check_attributes(chain, use.calls, statement)
+                continue
             if any(part in provided for part in prefixes(chain)):
                 continue
-            rename = self._rename(chain, block, line, votes, from_imports, deferred)
+            rename = self._rename(chain, block, position, votes, from_imports, deferred)
             if rename is not None:
                 renames[rename[0]] = rename[1]
                 continue
-            self._check_bound(chain, statement, block, line, needed, deferred)
+            self._check_bound(chain, statement, block, position, needed, deferred)
             if chain not in own:
                 self._check_attributes(chain, use.calls, statement)
         for bound in sorted(use.binds):
@@ -127,21 +144,39 @@ class Resolver:
                 if found and found[0] != bound and found[1] >= _CLEAR * found[2] and bound not in renames:
                     renames[bound] = found[0]
         for new, old in renames.items():
+            if member and new.startswith("self.") and old.startswith("self."):
+                continue
             if old.partition(".")[0] in use.inner or new.partition(".")[0] in use.inner:
                 raise Unplaced(f"The name `{old}` has another meaning inside the statement.")
         return Names(renames, tuple(needed.values()))
 
-    def _bound(self, name: str, block: Block, line: int, deferred: bool) -> bool:
+    @staticmethod
+    def _attributes(chains: frozenset[str], votes: Votes | None) -> dict[str, str]:
+        """The attributes of `self` that are called otherwise there."""
+        found: dict[str, str] = {}
+        known = votes.renames() if votes is not None else {}
+        for chain in chains:
+            for part in prefixes(chain):
+                new = known.get(part)
+                if new is not None and part.startswith("self.") and new.startswith("self."):
+                    found[part] = new
+                    break
+        return found
+
+    def _bound(self, name: str, block: Block, position: Position, deferred: bool, instead_of: str = "") -> bool:
         target = self._view.target
+        if (instead_of or name) in self._free and _is_free(target, name):
+            # From a star import or from elsewhere, in both versions.
+            return True
         if deferred:
             return name in BUILTINS or name in bindings(target)[target.module]
-        return bound_at(target, name, block, line)
+        return bound_at(target, name, block, position)
 
     def _rename(
         self,
         chain: str,
         block: Block,
-        line: int,
+        position: Position,
         votes: Votes | None,
         from_imports: dict[str, str],
         deferred: bool,
@@ -152,20 +187,26 @@ class Resolver:
                 return part, from_imports[part]
         if imports(self._view.today).get(chain.partition(".")[0]):
             root = chain.partition(".")[0]
-            if "." not in chain or self._bound(root, block, line, deferred):
-                voted = self._voted(chain, block, line, votes, deferred)
+            if "." not in chain or self._bound(root, block, position, deferred):
+                voted = self._voted(chain, block, position, votes, deferred)
                 # An imported name keeps its meaning; only another version's own name for a function may differ.
-                return voted if voted is not None and not self._bound(root, block, line, deferred) else None
-        voted = self._voted(chain, block, line, votes, deferred)
+                return voted if voted is not None and not self._bound(root, block, position, deferred) else None
+        voted = self._voted(chain, block, position, votes, deferred)
         if voted is not None:
             return voted
         root = chain.partition(".")[0]
-        if not self._bound(root, block, line, deferred):
-            return self._voted(chain, block, line, self._view.overall_votes(), deferred)
-        return None
+        if self._bound(root, block, position, deferred):
+            return None
+        voted = self._voted(chain, block, position, self._view.overall_votes(), deferred)
+        if voted is None and root == "self" and "." in chain:
+            # Code that was not in a class yet: `self.model` was the variable `model`.
+            name = chain.split(".")[1]
+            if name not in BUILTINS and self._bound(name, block, position, deferred):
+                return f"self.{name}", name
+        return voted
 
     def _voted(
-        self, chain: str, block: Block, line: int, votes: Votes | None, deferred: bool
+        self, chain: str, block: Block, position: Position, votes: Votes | None, deferred: bool
     ) -> tuple[str, str] | None:
         if votes is None:
             return None
@@ -176,7 +217,7 @@ class Resolver:
             usable = {
                 old: weight
                 for old, weight in counter.items()
-                if self._bound(old.partition(".")[0], block, line, deferred)
+                if self._bound(old.partition(".")[0], block, position, deferred, chain.partition(".")[0])
             }
             if not usable:
                 continue
@@ -193,7 +234,7 @@ class Resolver:
                 raise Unplaced(f"It is not clear what `{part}` is called in this version.")
             rival = self._rival(part, best, weight, votes)
             if rival is not None:
-                if self._bound(part.partition(".")[0], block, line, deferred):
+                if self._bound(part.partition(".")[0], block, position, deferred):
                     return None
                 raise Unplaced(f"It is not clear whether `{best}` is `{part}` or `{rival}` in this version.")
             return part, best
@@ -214,12 +255,12 @@ class Resolver:
         chain: str,
         statement: Stmt,
         block: Block,
-        line: int,
+        position: Position,
         needed: dict[str, Import],
         deferred: bool,
     ) -> None:
         root = chain.partition(".")[0]
-        if self._bound(root, block, line, deferred):
+        if self._bound(root, block, position, deferred):
             return
         found = self._import_for(root)
         if found is not None:
@@ -241,7 +282,9 @@ class Resolver:
         for found in self._new_imports:
             if found.name == root:
                 return found
-        target_roots = {other.target.partition(".")[0] for others in imports(self._view.target).values() for other in others}
+        target_roots = {
+            other.target.partition(".")[0] for others in imports(self._view.target).values() for other in others
+        }
         for found in imports(self._view.today).get(root, ()):
             package = found.target.partition(".")[0]
             if package in FLOR_MODULES:
@@ -268,6 +311,19 @@ class Resolver:
                 raise Unplaced(f"Nothing in this version is called `{'.'.join(parts[: position + 1])}`.")
 
 
+def _is_free(target: Source, name: str) -> bool:
+    """Whether the file reads a name that nothing in it binds."""
+    return name in _free_reads(target)
+
+
+@lru_cache(maxsize=256)
+def _free_reads(target: Source) -> frozenset[str]:
+    bound = {name for table in bindings(target).values() for name in table}
+    bound.update(name for scope in target.scopes for name in scope_parameters(scope))
+    read = {name for one in target.statements() for name in header_use(one).roots}
+    return frozenset(read - bound)
+
+
 def _own_attributes(statement: Stmt) -> frozenset[str]:
     return frozenset(bound for bound in use_of(statement.node).binds if "." in bound)
 
@@ -278,9 +334,7 @@ def _bound_today(today: Source, name: str, scope: Scope) -> bool:
 
 
 def _defines(today: Source, attribute: str) -> bool:
-    return any(
-        isinstance(one.node, DEFINITIONS) and one.node.name == attribute for one in today.statements()
-    )
+    return any(isinstance(one.node, DEFINITIONS) and one.node.name == attribute for one in today.statements())
 
 
 def _mentions(today: Source, attribute: str, statement: Stmt) -> bool:
@@ -293,9 +347,4 @@ def _mentions(today: Source, attribute: str, statement: Stmt) -> bool:
     return False
 
 
-def free_names(statement: Stmt) -> Iterator[str]:
-    """The roots of everything that a statement reads from outside."""
-    yield from sorted(use_of(statement.node).roots)
-
-
-__all__ = ["Names", "Resolver", "import_renames", "ast"]
+__all__ = ["Names", "Resolver", "import_renames"]

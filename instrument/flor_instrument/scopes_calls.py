@@ -27,9 +27,7 @@ def words(text: str) -> frozenset[str]:
 
 CONSTRUCTION = ("__new__", "__init__", "__post_init__", "__init_subclass__")
 # Called by a framework or by the language on an object that it was given, whatever the class derives from.
-IMPLICIT = frozenset(
-    {"forward", "state_dict", "load_state_dict", "write", "flush", "read", "emit", "collate_fn"}
-)
+IMPLICIT = frozenset({"forward", "state_dict", "load_state_dict", "write", "flush", "read", "emit", "collate_fn"})
 # What torch.nn.Module calls on itself; a project's own version of it runs whenever torch likes.
 MODULE_METHODS = words(
     """
@@ -118,7 +116,8 @@ class Module:
     external: dict[str, str] = field(default_factory=dict)
     whole_imports: dict[str, tuple[str, ...]] = field(default_factory=dict)
     stars: list[tuple[str, ...]] = field(default_factory=list)
-    rebound: set[str] = field(default_factory=set)
+    rebound: set[str] = field(default_factory=set)  # at module level, or through `global`
+    bound: set[str] = field(default_factory=set)  # anywhere in the file
     top: dict[str, list[Function | Class]] = field(default_factory=lambda: defaultdict(list))
     anywhere: dict[str, list[Function | Class]] = field(default_factory=lambda: defaultdict(list))
     functions: list[Function] = field(default_factory=list)
@@ -261,7 +260,7 @@ class Index:
             return True
         if name == "getattr" and len(node.args) >= 2:
             root = (dotted(node.args[0]) or "").split(".")[0]
-            if module.external.get(root) and root not in module.rebound:
+            if module.external.get(root) and root not in module.bound:
                 return False
             return not isinstance(node.args[1], ast.Constant)
         return name.endswith(("methodcaller", "attrgetter"))
@@ -294,9 +293,13 @@ class Index:
                 if isinstance(child, ast.Import | ast.ImportFrom):
                     self._read_import(module, child)
                 elif isinstance(child, ast.Name) and isinstance(child.ctx, ast.Store | ast.Del):
-                    module.rebound.add(child.id)
+                    module.bound.add(child.id)
+                    if parent is None and owner is None:
+                        module.rebound.add(child.id)
+                elif isinstance(child, ast.Global):
+                    module.rebound.update(child.names)
                 elif isinstance(child, ast.arg):
-                    module.rebound.add(child.arg)
+                    module.bound.add(child.arg)
                 elif isinstance(child, ast.Attribute) and isinstance(child.ctx, ast.Store):
                     self.stored_attributes.add(child.attr)
                 elif isinstance(child, ast.Call) and tail(child.func) == "setattr" and len(child.args) > 1:
@@ -364,7 +367,14 @@ class Index:
     # -- names -----------------------------------------------------------------------------------------------
 
     def external_name(self, module: Module, node: ast.expr) -> str | None:
-        """The full dotted name of something that is reached through an import from outside the project."""
+        """The full dotted name of something that is reached through an import from outside the project.
+
+        None when anything in the file binds the name to something else.
+        """
+        root = (dotted(node) or "").partition(".")[0]
+        return None if root in module.bound else self._imported_name(module, node)
+
+    def _imported_name(self, module: Module, node: ast.expr) -> str | None:
         name = dotted(node)
         if name is None:
             return None
@@ -375,7 +385,7 @@ class Index:
 
     def is_flor(self, module: Module, node: ast.expr, name: str) -> bool:
         """Whether an expression is `flor.<name>`, however flor was imported."""
-        full = self.external_name(module, node)
+        full = self._imported_name(module, node)
         if full is None:
             root = (dotted(node) or "").split(".")
             return root[0] == "flor" and root[1:] == [name] and root[0] not in module.imports
@@ -423,11 +433,7 @@ class Index:
         if not found:
             for path in self._suffixes.get(name, ()):
                 folder = posixpath.dirname(module.path)
-                if (
-                    path in self.modules
-                    and module.path.endswith("__init__.py")
-                    and path.startswith(folder + "/")
-                ):
+                if path in self.modules and module.path.endswith("__init__.py") and path.startswith(folder + "/"):
                     found.append(self.modules[path])
         return found
 
@@ -504,11 +510,7 @@ class Index:
         if isinstance(node, ast.Attribute):
             if self.external_name(module, node):
                 return set()
-            if (
-                node.attr in self.stored_attributes
-                or node.attr in self.named
-                or node.attr in self.class_named
-            ):
+            if node.attr in self.stored_attributes or node.attr in self.named or node.attr in self.class_named:
                 return {node.attr}
             return {node.attr} | self.values(module, function, node.value)
         if isinstance(node, ast.Lambda):

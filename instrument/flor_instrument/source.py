@@ -138,6 +138,12 @@ class Stmt:
                 yield from statement.walk()
 
 
+def is_docstring(statement: Stmt) -> bool:
+    """Whether the statement is a bare string."""
+    node = statement.node
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
 def innermost_loop(block: Block) -> Stmt | None:
     """The loop whose iterations run `block`, within its function; a loop's `else` is outside of it."""
     while block.owner is not None:
@@ -231,9 +237,7 @@ class Source:
     def words(self) -> frozenset[str]:
         """Every identifier of the file and every word in its strings (`--batch-size` counts as `batch_size`)."""
         text = "".join(self.lines).replace("-", "_")
-        return frozenset(word.strip("_") for word in re.findall(r"\w+", text)) | frozenset(
-            re.findall(r"\w+", text)
-        )
+        return frozenset(word.strip("_") for word in re.findall(r"\w+", text)) | frozenset(re.findall(r"\w+", text))
 
     def statements(self) -> Iterator[Stmt]:
         for scope in self.scopes:
@@ -300,9 +304,7 @@ class Source:
                     and isinstance(node, ast.If)
                     and len(children) == 1
                     and isinstance(child, ast.If)
-                    and self.lines[child.lineno - 1][self.char(child.lineno, child.col_offset) :].startswith(
-                        "elif"
-                    )
+                    and self.lines[child.lineno - 1][self.char(child.lineno, child.col_offset) :].startswith("elif")
                 )
                 statement.blocks.append(child_block)
                 if inner_scope is not scope and inner_scope.body is None:

@@ -170,7 +170,7 @@ def insertion(source: Source, block: Block, index: int, text: str, compound: boo
     after = statements[index] if index < len(statements) else None
     anchor = before or after
     if anchor is None:
-        return _at_start(source, text)
+        raise Unwritable("The version has no statements at all.")
     if _shares_line(source, block, before, after):
         return _inline(source, before, after, text, compound)
     indent = source.lines[_first_line(anchor) - 1][: anchor.col].lstrip("\f\ufeff")
@@ -180,7 +180,7 @@ def insertion(source: Source, block: Block, index: int, text: str, compound: boo
     if before is not None:
         return _after_line(source, before.end_line, body)
     assert after is not None
-    return _line_edit(source, after.line, body, before_line=True)
+    return _line_edit(source, after.line, body)
 
 
 def _first_line(statement: Stmt) -> int:
@@ -197,12 +197,12 @@ def _shares_line(source: Source, block: Block, before: Stmt | None, after: Stmt 
     if lead.strip() and not lead.rstrip().endswith(("@",)):
         # Something else stands before it on its line. That is fine after the end of a run of `a; b`.
         owner = block.owner
-        on_header = owner is not None and one.line == owner.head_line and _header_shares(source, one, lead)
+        on_header = owner is not None and one.line == owner.head_line and _header_shares(source, one)
         return on_header or before is None
     return False
 
 
-def _header_shares(source: Source, one: Stmt, lead: str) -> bool:
+def _header_shares(source: Source, one: Stmt) -> bool:
     first = one.block.statements[0]
     return source.lines[first.line - 1][: first.col].strip().endswith(":")
 
@@ -232,7 +232,7 @@ def _after_line(source: Source, line: int, body: str) -> Edit:
     return Edit(start, b"", encoded + newline.encode(encoding), 0)
 
 
-def _line_edit(source: Source, line: int, body: str, before_line: bool) -> Edit:
+def _line_edit(source: Source, line: int, body: str) -> Edit:
     encoding = source.encoding_for_text
     encoded = body.replace("\n", source.newline).encode(encoding) + source.newline.encode(encoding)
     start = source.line_offsets[line - 1]
@@ -241,18 +241,21 @@ def _line_edit(source: Source, line: int, body: str, before_line: bool) -> Edit:
     return Edit(start, b"", encoded, 0)
 
 
+def spaced(source: Source, edit: Edit) -> Edit:
+    """The edit with an empty line before its text."""
+    newline = source.newline.encode(source.encoding_for_text)
+    text = edit.inserted[: edit.lead] + newline + edit.inserted[edit.lead :]
+    return Edit(edit.start, edit.original, text, edit.lead + len(newline))
+
+
 def before_line(source: Source, line: int, text: str) -> Edit:
     """The text as lines of its own before a line."""
-    return _line_edit(source, line, text, before_line=True)
+    return _line_edit(source, line, text)
 
 
 def after_line(source: Source, line: int, text: str) -> Edit:
     """The text as lines of its own after a line."""
     return _after_line(source, line, text)
-
-
-def _at_start(source: Source, text: str) -> Edit:
-    raise Unwritable("The version has no statements at all.")
 
 
 def replacement(source: Source, old: Stmt, text: str) -> Edit:

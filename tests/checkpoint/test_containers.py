@@ -97,7 +97,7 @@ def same(a, b, seen: dict[int, int]) -> bool:
         return seen[id(a)] == id(b)
     seen[id(a)] = id(b)
     if isinstance(a, dict):
-        if not same(list(a), list(b), seen):
+        if not same(tuple(a), tuple(b), seen):
             return False
         return same(getattr(a, "default_factory", None), getattr(b, "default_factory", None), seen) and all(
             same(x, y, seen) for x, y in zip(a.values(), b.values(), strict=True)

@@ -15,6 +15,7 @@ import weakref
 from collections import namedtuple
 from fractions import Fraction
 from pathlib import Path
+from typing import ClassVar
 
 import flor_checkpoint as fc
 import numpy as np
@@ -37,7 +38,7 @@ class Flags(enum.Flag):
 
 class Counting:
     total = 0
-    names = ["a"]
+    names: ClassVar[list[str]] = ["a"]
 
     def bump(self, by=1):
         self.n = getattr(self, "n", 0) + by
@@ -389,7 +390,7 @@ def test_weak_references(store):
         names["ref"] = weakref.ref(names["thing"])
         names["dead"] = weakref.ref(Thing())
 
-    _, names, restored = store.round_trip(lambda: {"thing": Counting()}, change)
+    _, names, _ = store.round_trip(lambda: {"thing": Counting()}, change)
     assert names["ref"]() is names["thing"] and names["dead"]() is None
 
 
@@ -397,6 +398,7 @@ def test_hooks_closures_and_copies_of_modules(store):
     import copy
 
     def make():
+        torch.utils.hooks.RemovableHandle.next_id = 0  # as in a fresh process
         seen = []
         model = nn.LSTM(3, 3)
         model.register_forward_hook(lambda *_: seen.append(1))
@@ -456,3 +458,79 @@ def test_process_state():
     fc.restore_process_state(state)
     assert torch.is_grad_enabled()
     assert (random.random(), np.random.rand(), torch.rand(1).item()) == first
+
+
+class Strange:
+    def __init__(self):
+        self.n = 1
+
+    def __eq__(self, other):
+        raise RuntimeError("no comparing")
+
+    def __bool__(self):
+        raise RuntimeError("no truth")
+
+    def __getattr__(self, name):
+        raise RuntimeError(f"no {name}")
+
+    __hash__ = None
+
+
+class Guarded:
+    def __setattr__(self, name, value):
+        raise RuntimeError("frozen")
+
+    def __reduce__(self):
+        raise RuntimeError("no pickling")
+
+
+def test_strange_objects(store):
+    def change(names):
+        names["strange"].n = 2
+        names["more"] = {"s": Strange(), "g": Guarded()}
+        vars(names["more"]["g"])["x"] = 3
+
+    _, names, restored = store.round_trip(lambda: {"strange": Strange()}, change)
+    assert restored.missing == []
+    assert (names["strange"].n, names["more"]["s"].n, names["more"]["g"].x) == (2, 1, 3)
+
+
+def test_a_deep_list(store):
+    def change(names):
+        here = names["deep"]
+        for _ in range(5000):
+            here.append([])
+            here = here[0]
+
+    _, names, restored = store.round_trip(lambda: {"deep": []}, change)
+    assert restored.missing == []
+    depth, here = 0, names["deep"]
+    while here:
+        depth, here = depth + 1, here[0]
+    assert depth == 5000
+
+
+def test_arrays_in_awkward_places(store):
+    def make():
+        def scaled(x, by=np.ones(3)):  # noqa: B008
+            return x * by
+
+        module = nn.Linear(2, 2)
+        module._mask = torch.ones(3)
+        module.rows = np.zeros(3)
+        return {"m": module, "scaled": scaled, "part": functools.partial(scaled, by=np.ones(2))}
+
+    def change(names):
+        names["m"]._mask[1] = 5
+        names["m"].rows[1] = 6
+        names["scaled"].__defaults__[0][:] = 2
+        names["part"].keywords["by"][:] = 3
+        names["m"]._buffers["b"] = torch.ones(1)
+        names["tuple_key"] = {(names["m"].weight, 1): "w"}
+
+    _, names, restored = store.round_trip(make, change)
+    assert restored.missing == []
+    assert names["m"]._mask[1] == 5 and names["m"].rows[1] == 6
+    assert list(names["scaled"](np.ones(3))) == [2, 2, 2]
+    assert list(names["part"](np.ones(2))) == [3, 3]
+    assert names["tuple_key"][names["m"].weight, 1] == "w"

@@ -504,8 +504,7 @@ KEEPS_NOTHING = {
         +        flor.log("n", len(f.name))
             pass
         """,
-    "after the loop": LOOPS
-    + "+counts = {}\n+for p in range(3):\n+    counts[p] = 1\n+flor.log('n', len(counts))\n",
+    "after the loop": LOOPS + "+counts = {}\n+for p in range(3):\n+    counts[p] = 1\n+flor.log('n', len(counts))\n",
     "loss object": """
         +crit = torch.nn.CrossEntropyLoss()
         for epoch in flor.loop("epoch", range(3)):
@@ -598,9 +597,7 @@ def test_a_source_that_cannot_be_parsed_is_carried() -> None:
 def test_other_files_tell_which_loop_is_the_main_one() -> None:
     steps = b"import flor\ndef epoch_of(n):\n    seen = []\n"
     steps += b"    for s in flor.loop('step', range(n)):\n        seen.append(s)\n"
-    script = (
-        b"import flor\nfrom steps import epoch_of\nfor e in flor.loop('epoch', range(3)):\n    epoch_of(3)\n"
-    )
+    script = b"import flor\nfrom steps import epoch_of\nfor e in flor.loop('epoch', range(3)):\n    epoch_of(3)\n"
     ranges = [(3, 3), (5, 5)]
     alone = carried(steps, ranges)
     known = carried(steps, ranges, files={"train.py": script}, script="train.py", path="steps.py")

@@ -332,6 +332,44 @@ CASES: dict[str, str | dict[str, str]] = {
         s = torch.load("f")
         s.report()
         """,
+    "a variable by the name of a function": """
+        import flor
+        from elsewhere import metrics
+        class Metrics:
+            def update(self):
+                x = 1  #= ITERATION
+        def load():
+            train = [1, 2]
+            return train, len(train)
+        def train(n, metrics):
+            for epoch in flor.loop("epoch", range(n)):
+                a = 1  #= ITERATION
+                metrics.update()
+        def main():
+            data, n = load()
+            train(n, Metrics())
+            b = 1  #= AFTER
+        main()
+        """,
+    "a function given as an argument": """
+        import flor
+        def fit(step):
+            for epoch in flor.loop("epoch", range(3)):
+                step()
+        def go():
+            a = 1  #= ANYWHERE
+        fit(go)
+        """,
+    "a variable that holds a loop function": """
+        import flor
+        def fit():
+            for epoch in flor.loop("epoch", range(3)):
+                a = 1  #= ANYWHERE
+        def main(fast):
+            run = fit
+            run()
+        main(1)
+        """,
     "unknown receiver may or may not run the loop": """
         import flor
         class Trainer:
@@ -806,9 +844,7 @@ def test_several_main_loops_are_told_apart() -> None:
         ({"train.py": b"import flor\nx = 1\n"}, ("train.py", 2), "runs no flor.loop"),
     ],
 )
-def test_what_cannot_be_read_may_be_anywhere(
-    files: dict[str, bytes], target: tuple[str, int], words: str
-) -> None:
+def test_what_cannot_be_read_may_be_anywhere(files: dict[str, bytes], target: tuple[str, int], words: str) -> None:
     found = where(files, "train.py", target)
     assert found.places == ANYWHERE
     assert words in found.reason

@@ -16,7 +16,7 @@ def main():
     shadow = copy.deepcopy(disc)
     real = torch.randn(64, 8) + 2
     bce = nn.BCEWithLogitsLoss()
-    for epoch in loop(range(6), gen=gen, disc=disc, g_opt=g_opt, d_opt=d_opt):
+    for _epoch in loop(range(6), gen=gen, disc=disc, g_opt=g_opt, d_opt=d_opt):
         for _ in range(3):
             fake = gen(torch.randn(64, 4))
             d_loss = bce(disc(real), torch.ones(64, 1)) + bce(disc(fake.detach()), torch.zeros(64, 1))

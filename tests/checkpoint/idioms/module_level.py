@@ -7,7 +7,7 @@ X = torch.randn(256, 20)
 y = (X.sum(1) > 0).long()
 model = nn.Sequential(nn.Linear(20, 32), nn.ReLU(), nn.Dropout(0.3), nn.Linear(32, 2))
 optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-for epoch in loop(range(6)):
+for _epoch in loop(range(6)):
     total = 0.0
     for i in torch.randperm(256).split(64):
         optimizer.zero_grad()

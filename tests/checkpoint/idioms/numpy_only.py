@@ -54,7 +54,7 @@ for epoch in loop(range(9)):
     order[f"e{epoch % 4}"] = epoch
     order.move_to_end(f"e{epoch % 4}", last=epoch % 2 == 0)
     alias.append(np.random.rand())
-    grown = np.concatenate([W, W]) if epoch == 0 else np.concatenate([grown, W])
+    grown = np.concatenate([W, W]) if epoch == 0 else np.concatenate([grown, W])  # noqa: F821
     log("W", W)
     log("column", column.copy())
     log("view", column.base is grid)

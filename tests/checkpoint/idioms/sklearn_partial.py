@@ -10,7 +10,7 @@ def main():
     y = (X[:, 0] > 0).astype(int)
     model = SGDClassifier(learning_rate="adaptive", eta0=0.1, average=True)
     scaler = StandardScaler()
-    for epoch in loop(range(6)):
+    for _epoch in loop(range(6)):
         for part in np.array_split(np.random.permutation(400), 4):
             scaler.partial_fit(X[part])
             model.partial_fit(scaler.transform(X[part]), y[part], classes=[0, 1])
