@@ -48,6 +48,8 @@ def is_library(path: str) -> bool:
     """Whether `path` is installed code rather than somebody's project."""
     if f"{os.sep}site-packages{os.sep}" in path or f"{os.sep}dist-packages{os.sep}" in path:
         return True
+    if os.path.dirname(path) == os.path.dirname(sys.executable):  # commands that packages install
+        return True
     stdlib = os.path.dirname(os.__file__)
     return path.startswith(stdlib + os.sep)
 

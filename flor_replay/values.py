@@ -1,17 +1,18 @@
 """Logged values to stored fields and back, with their types.
 
 A value is stored as (kind, number, text): ``float`` and ``int`` in `number` where they fit (a float64, an int64),
-everything else in `text`. Kinds:
+everything else in `text`. Files are named by a digest of their content, so equal values have equal fields. Kinds:
 
 =========  ==============================================================================
 bool       number 0 or 1
-int        number; beyond int64 the decimal digits in text
+int        number; beyond int64 the digits in text: decimal, or hexadecimal (0x…) where there are thousands
 float      number; nan, inf, -inf in text
 str        text; "wstr" where it holds lone surrogates: text is its JSON escape
 none       nothing
 json       text: lists, tuples (as lists), dicts with text keys, nested
 array      text: {"dtype", "shape", "data"} of a small array
 npy        text: file name under the run's ``files/`` folder, an array in numpy's format
+file       text: "<kind> <file name>": the text of a value of that kind, too large for a record, in a file as above
 bytes      text: base64
 repr       text: repr() of something that cannot be kept; a warning was given
 =========  ==============================================================================
@@ -23,17 +24,20 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
+
+    Keep = Callable[[bytes, str], str]  # writes bytes to a file of the run with this suffix, returns its name
 
 Fields = tuple[str, "int | float | None", "str | None"]
 
 _INT64 = 1 << 63
+_DIGITS_BITS = 2048  # Python refuses to write much longer numbers in decimal
 SMALL_ARRAY = 256  # elements; larger ones become files
-LARGE_TEXT = 1 << 20  # characters of JSON; larger values become files
+LARGE_TEXT = 1 << 20  # characters of stored text; longer ones become files
 _DEPTH = 64
 
 
@@ -41,16 +45,20 @@ class _Unkept(Exception):  # noqa: N818
     """Raised inside the encoder where an object has no stored form."""
 
 
-def encode(value: object, keep_array: Callable[[Any], str], warn: Callable[[str], None]) -> Fields:
+def encode(value: object, keep: Keep, warn: Callable[[str], None]) -> Fields:
     """`value` as stored fields, taken now: later changes to a list or an array do not show.
 
-    `keep_array` writes an array to a file of the run and returns its name. Never raises for any value.
+    `keep` writes bytes to a file of the run, named by their digest, and returns its name. Never raises for any value.
     """
     try:
-        return _encode(value, keep_array)
+        fields = _encode(value, keep)
+        text = fields[2]
+        if text is not None and len(text) > LARGE_TEXT:
+            return "file", None, f"{fields[0]} {keep(text.encode(), '.txt')}"
+        return fields
     except Exception:
         try:
-            text = repr(value)
+            text = str(repr(value))
         except Exception:
             text = f"<{type(value).__name__} without repr>"
         kind = f"{type(value).__module__}.{type(value).__qualname__}"
@@ -58,7 +66,7 @@ def encode(value: object, keep_array: Callable[[Any], str], warn: Callable[[str]
         return "repr", None, _clean(text[:LARGE_TEXT])
 
 
-def _encode(value: object, keep_array: Callable[[Any], str]) -> Fields:
+def _encode(value: object, keep: Keep) -> Fields:
     if value is None:
         return "none", None, None
     kind = type(value)
@@ -75,7 +83,7 @@ def _encode(value: object, keep_array: Callable[[Any], str]) -> Fields:
         return "json", None, text
     array = _as_array(value)
     if array is not None:
-        return _array(array, keep_array)
+        return _array(array, keep)
     if isinstance(value, bool):
         return "bool", int(value), None
     if isinstance(value, int):
@@ -83,7 +91,7 @@ def _encode(value: object, keep_array: Callable[[Any], str]) -> Fields:
     if isinstance(value, float):
         return _float(float(value))
     if isinstance(value, str):
-        return _str(str(value))
+        return _str(str.__str__(value))
     if isinstance(value, (bytes, bytearray)):
         import base64
 
@@ -102,7 +110,7 @@ def _float(value: float) -> Fields:
 def _int(value: int) -> Fields:
     if -_INT64 <= value < _INT64:
         return "int", value, None
-    return "int", None, str(value)
+    return "int", None, str(value) if value.bit_length() < _DIGITS_BITS else hex(value)
 
 
 def _str(value: str) -> Fields:
@@ -120,8 +128,9 @@ def _clean(text: str) -> str:
 
 
 def clean_name(name: object) -> str:
-    """A log name as stored: text without lone surrogates and NULs."""
-    return _clean(name if isinstance(name, str) else str(name))
+    """A name as stored: text without lone surrogates, NULs, and the separator that readers use."""
+    text = name if isinstance(name, str) else str(name)
+    return _clean(text).replace("\x1f", "\\x1f")
 
 
 def _as_array(value: object) -> Any:
@@ -137,9 +146,10 @@ def _as_array(value: object) -> Any:
         tensor = tensor.cpu().resolve_conj().resolve_neg()
         if tensor.ndim == 0:
             return tensor.item()
-        if tensor.dtype == torch.bfloat16:
-            tensor = tensor.float()
-        return tensor.numpy()
+        try:
+            return tensor.numpy()
+        except TypeError:  # bfloat16 and the 8-bit kinds: every value of theirs is a float32 too
+            return tensor.float().numpy()
     if hasattr(value, "__array__") and hasattr(value, "dtype") and hasattr(value, "shape"):
         import numpy as np
 
@@ -147,20 +157,26 @@ def _as_array(value: object) -> Any:
     return None
 
 
-def _array(array: Any, keep_array: Callable[[Any], str]) -> Fields:
+def _array(array: Any, keep: Keep) -> Fields:
     if isinstance(array, (bool, int, float, complex)):
-        return _encode(array, keep_array)
+        return _encode(array, keep)
     if array.ndim == 0:
         item = array.item()
         if type(item) in (bool, int, float, str, bytes):
-            return _encode(item, keep_array)
+            return _encode(item, keep)
         raise _Unkept
     if array.dtype.hasobject:
         return "json", None, json.dumps(_plain(array.tolist(), 0))
     if array.size <= SMALL_ARRAY and array.dtype.kind in "biuf":
         data = {"dtype": array.dtype.str, "shape": list(array.shape), "data": array.ravel().tolist()}
         return "array", None, json.dumps(data)
-    return "npy", None, keep_array(array)
+    import io
+
+    import numpy as np
+
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return "npy", None, keep(buffer.getvalue(), ".npy")
 
 
 def _plain(value: Any, depth: int) -> Any:
@@ -171,7 +187,10 @@ def _plain(value: Any, depth: int) -> Any:
     if value is None or kind in (bool, int, float, str):
         return value
     if isinstance(value, dict):
-        return {_key(k): _plain(v, depth + 1) for k, v in value.items()}
+        plain = {_key(k): _plain(v, depth + 1) for k, v in value.items()}
+        if len(plain) < len(value):  # 1 and "1": one of them would be lost
+            raise _Unkept
+        return plain
     if isinstance(value, (list, tuple)):
         return [_plain(v, depth + 1) for v in value]
     if isinstance(value, (set, frozenset)):
@@ -180,7 +199,7 @@ def _plain(value: Any, depth: int) -> Any:
     if array is not None:
         return array if isinstance(array, (bool, int, float)) else array.tolist()
     if isinstance(value, (bool, int, float, str)):
-        return kind.__mro__[-2](value) if kind.__mro__[-2] in (int, float, str) else value
+        return value
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     raise _Unkept
@@ -199,7 +218,7 @@ def decode(kind: str, number: int | float | None, text: str | None, files: str |
     if kind == "float":
         return float(text) if number is None else float(number)  # type: ignore[arg-type]
     if kind == "int":
-        return int(text) if number is None else int(number)  # type: ignore[arg-type]
+        return int(text, 0) if number is None else int(number)  # type: ignore[arg-type]
     if kind == "bool":
         return bool(number)
     if kind in ("str", "repr"):
@@ -221,6 +240,14 @@ def decode(kind: str, number: int | float | None, text: str | None, files: str |
             return np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError) as error:
             return f"<array file {path} cannot be read: {error}>"
+    if kind == "file":
+        inner, _, name = (text or "").partition(" ")
+        path = os.path.join(files or "", name)
+        try:
+            with open(path, encoding="utf-8", newline="") as file:
+                return decode(inner, None, file.read())
+        except (OSError, ValueError) as error:
+            return f"<file {path} cannot be read: {error}>"
     if kind == "bytes":
         import base64
 

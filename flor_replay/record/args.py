@@ -31,7 +31,11 @@ def given() -> dict[str, str | object]:
     elif text:
         import shlex
 
-        for word in shlex.split(text):
+        try:
+            words = shlex.split(text)
+        except ValueError as error:
+            raise UsageError(f"FLOR_ARGS: {text!r} cannot be split into words: {error}") from None
+        for word in words:
             name, found, value = word.partition("=")
             if not found or not name:
                 raise UsageError(f"FLOR_ARGS: {word!r} is not of the form name=value")
@@ -43,12 +47,14 @@ def given() -> dict[str, str | object]:
 def _command_line(words: list[str]) -> dict[str, str]:
     values: dict[str, str] = {}
     reading = False
-    for word in words:
+    for place, word in enumerate(words):
         if word == "--kwargs":
             reading = True
         elif reading:
             name, found, value = word.partition("=")
             if not found or not name or word.startswith("-"):
+                if words[place - 1] == "--kwargs" and not word.startswith("-"):
+                    raise UsageError(f"--kwargs: {word!r} is not of the form name=value")
                 reading = False
             else:
                 values[name] = value
@@ -62,10 +68,10 @@ def cast(name: str, value: object, default: object) -> Any:
     JSON lists and objects are recognised, everything else is text.
     """
     if not isinstance(value, str):
-        if default is None or isinstance(value, type(default)):
+        if default is None or value is None or type(value) is type(default):
             return value
-        if isinstance(default, bool) or not isinstance(default, (int, float, str)) or value is None:
-            return value
+        if isinstance(default, (list, tuple, set)) and isinstance(value, list):
+            return type(default)(value)
         value = str(value)
     kind = type(default)
     try:
@@ -118,6 +124,8 @@ def _guess(text: str) -> Any:
     if low in ("true", "false"):
         return low == "true"
     for kind in (int, float):
+        if "_" in text:  # 2024_01 is a name
+            break
         try:
             return kind(text)
         except ValueError:

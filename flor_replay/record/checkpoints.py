@@ -84,6 +84,11 @@ class Recorder:
             self._main.close()
             self._main = None
 
+    def forget(self) -> None:
+        """In a forked child: take no checkpoints, and leave the parent's alone."""
+        self._main = None
+        self._enabled = False
+
 
 class _MainLoop:
     """Checkpoints of one main loop. Any failure in here switches checkpoints off and leaves training alone."""

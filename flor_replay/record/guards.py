@@ -1,7 +1,7 @@
 """The ways a process ends: what was logged is on disk before it does.
 
-``atexit`` covers the end of the script and uncaught exceptions; here are the others: ``os._exit``, SIGTERM, SIGHUP. A
-signal handler is set only where the signal has its default action, and ends the process by that same signal.
+``atexit`` covers the end of the script and uncaught exceptions; here are the others: ``os._exit``, SIGTERM, SIGHUP, and
+what tells a failure from a good end. A signal handler is set only where the signal has its default action, and ends the process by that same signal.
 """
 
 from __future__ import annotations
@@ -18,11 +18,17 @@ if TYPE_CHECKING:
     from types import FrameType
 
 
-def install(emergency: Callable[[str], None], failed: Callable[[str], None]) -> None:
-    """Call `emergency` with a reason before the process is ended from outside or by ``os._exit``; `failed` on an uncaught
-    exception or a non-zero ``sys.exit``."""
+    from typing import NoReturn
+
+    # Called with a reason, and with what to do later where it cannot be done now; says whether it was done.
+    Emergency = Callable[[str, Callable[[], None]], bool]
+
+
+def install(emergency: Emergency, leaving: Callable[[str], None]) -> None:
+    """Call `emergency` before the process is ended from outside or by ``os._exit``; `leaving` on a ``sys.exit`` that says
+    that something went wrong."""
     _wrap_exit(emergency)
-    _wrap_excepthook(failed)
+    _wrap_sys_exit(leaving)
     if threading.current_thread() is threading.main_thread():
         for name in ("SIGTERM", "SIGHUP"):
             number = getattr(signal, name, None)
@@ -31,31 +37,43 @@ def install(emergency: Callable[[str], None], failed: Callable[[str], None]) -> 
                     signal.signal(number, _handler(emergency, name, os.getpid()))
 
 
-def _handler(emergency: Callable[[str], None], name: str, owner: int) -> Callable[[int, FrameType | None], None]:
+def uncaught() -> str | None:
+    """The exception that ends this process, in words. The interpreter notes it, whatever ``sys.excepthook`` is."""
+    error = getattr(sys, "last_value", None)
+    if error is None:
+        return None
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:
+        return type(error).__name__
+
+
+def _handler(emergency: Emergency, name: str, owner: int) -> Callable[[int, FrameType | None], None]:
     def handle(number: int, frame: FrameType | None) -> None:
-        if os.getpid() == owner:
-            emergency(f"ended by {name}")
+        if os.getpid() == owner and not emergency(f"ended by {name}", lambda: handle(number, None)):
+            return
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
 
     return handle
 
 
-def _wrap_exit(emergency: Callable[[str], None]) -> None:
+def _wrap_exit(emergency: Emergency) -> None:
     leave = os._exit
 
-    def _exit(status: int) -> None:
-        emergency(f"os._exit({status})")
+    def _exit(status: int) -> NoReturn:
+        emergency(f"os._exit({status})", lambda: leave(status))
         leave(status)
 
     os._exit = _exit  # type: ignore[assignment]
 
 
-def _wrap_excepthook(failed: Callable[[str], None]) -> None:
-    shown = sys.excepthook
+def _wrap_sys_exit(leaving: Callable[[str], None]) -> None:
+    leave = sys.exit
 
-    def excepthook(kind: type[BaseException], error: BaseException, trace: object) -> None:
-        failed(f"{kind.__name__}: {error}")
-        shown(kind, error, trace)  # type: ignore[arg-type]
+    def exit(status: object = None, /) -> NoReturn:
+        if status is not None and status != 0:
+            leaving(f"sys.exit({status!r})")
+        leave(status)  # type: ignore[arg-type]
 
-    sys.excepthook = excepthook
+    sys.exit = exit

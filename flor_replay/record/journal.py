@@ -19,6 +19,8 @@ import threading
 from collections import deque
 from json.encoder import encode_basestring_ascii as _quote
 
+from flor_replay.values import clean_name
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,10 +63,13 @@ class Journal:
         self._queue: deque[tuple[Any, ...]] = deque()
         self.append = self._queue.append
         self._warn = warn
-        self._sequence = 0
+        self.written = 0  # log records handed to the operating system
         self._lock = threading.Lock()
+        self._main_writes = False  # the main thread is in `flush`: the one that signal handlers interrupt
+        self._afterwards: Callable[[], None] | None = None
         self._stop = threading.Event()
-        self._broken = False
+        self.broken = False  # records were lost: the store could not be written
+        self._names: dict[str, str] = {}
         self._cached_path: Path | None = None
         self._cached_place = ""
         self._thread = threading.Thread(target=self._run, name="flor-journal", daemon=True)
@@ -75,26 +80,42 @@ class Journal:
 
     def flush(self) -> None:
         """Everything appended before this call is handed to the operating system on return."""
+        self._flush(last=False)
+
+    def _flush(self, last: bool) -> None:
+        main = threading.current_thread() is threading.main_thread()
+        if main:
+            self._main_writes = True
         with self._lock:
             queue = self._queue
             while queue:
                 lines = [self._line(queue.popleft()) for _ in range(min(len(queue), 10_000))]
                 self._write(("\n".join(lines) + "\n").encode())
+            if last and self._fd >= 0:
+                os.close(self._fd)
+                self._fd = -1
+        if main:
+            self._main_writes = False
+            afterwards, self._afterwards = self._afterwards, None
+            if afterwards is not None:
+                afterwards()
+
+    def postpone(self, action: Callable[[], None]) -> bool:
+        """For signal handlers: whether one has interrupted `flush`; then `action` is called at its end."""
+        if self._main_writes:
+            self._afterwards = action
+        return self._main_writes
 
     def close(self) -> None:
         """Write what is left and close the file."""
         self._stop.set()
-        self.flush()
-        with self._lock:
-            if self._fd >= 0:
-                os.close(self._fd)
-                self._fd = -1
+        self._flush(last=True)
 
     def abandon(self) -> None:
         """In a forked child: the file belongs to the parent."""
         self._queue.clear()
         self._fd = -1
-        self._broken = True
+        self.broken = True
 
     def _run(self) -> None:
         idle = 0.0
@@ -110,22 +131,25 @@ class Journal:
                     os.utime(self._file)
 
     def _write(self, data: bytes) -> None:
-        if self._broken or self._fd < 0:
+        if self.broken or self._fd < 0:
             return
         try:
             view = memoryview(data)
             while view:
                 view = view[os.write(self._fd, view) :]
         except OSError as error:
-            self._broken = True
+            self.broken = True
             self._warn(f"logging stopped: the store cannot be written ({error.strerror}); training goes on")
 
     def _line(self, item: tuple[Any, ...]) -> str:
         event = item[0]
         if event == "r":
             _, name, fields, path, ordinal, moment, flag = item
-            self._sequence += 1
-            line = f'{{"e":"r","s":{self._sequence},"n":{_quote(name)}{_fields(fields)}{self._where(path)},"o":{ordinal},"t":{moment!r}'
+            self.written += 1
+            quoted = self._names.get(name)
+            if quoted is None:
+                quoted = self._names[name] = _quote(clean_name(name))
+            line = f'{{"e":"r","s":{self.written},"n":{quoted}{_fields(fields)}{self._where(path)},"o":{ordinal},"t":{moment!r}'
             return line + (f',"h":{flag}}}' if flag else "}")
         if event == "v":
             return f'{{"e":"v"{_fields(item[2])}{self._where(item[1])}}}'
@@ -134,7 +158,7 @@ class Journal:
         _, prefix, name, occurrence, iterations, seconds, kind, end = item
         names = (*[level[0] for level in prefix], name)
         place = _place(names, (*prefix, (name, occurrence, -1)))
-        line = f'{{"e":"{event}","s":{self._sequence}{place},"k":{_quote(kind)}'
+        line = f'{{"e":"{event}","s":{self.written}{place},"k":{_quote(kind)}'
         if event == "e":
             line += f',"n":{iterations},"d":{seconds!r},"x":"{end}"'
         return line + "}"

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
         def abandoned(self) -> bool: ...
 
 
+_opening = threading.Lock()
+
+
 class Level:
     """One open level of a thread's loop stack. It does not keep its iterator alive: its end is how ``break`` is seen."""
 
@@ -38,6 +41,7 @@ class Level:
         "every",
         "index",
         "iterator",
+        "manual",
         "name",
         "occurrence",
         "occurrences",
@@ -56,6 +60,14 @@ class Level:
         self.occurrences: dict[str, int] = {}  # loops begun in this iteration, by name
         self.began = 0.0
         self.iterator: weakref.ref[LoopIterator] | None = None
+        self.manual: dict[str, Level] = {}  # the last flor.iteration of each name inside this iteration
+
+    def occurs(self, name: str) -> int:
+        """Count a loop that begins inside this iteration; how many of its name began before."""
+        with _opening:
+            occurrence = self.occurrences.get(name, 0)
+            self.occurrences[name] = occurrence + 1
+        return occurrence
 
     def drop(self) -> None:
         """The level was left without being closed."""
@@ -72,14 +84,16 @@ class Level:
             self.every = {}
         if self.occurrences:
             self.occurrences = {}
+        if self.manual:
+            self.manual = {}
         self.began = perf_counter()
 
 
 class Stack(threading.local):
-    """The open levels of the calling thread, outermost first; the first is the run itself."""
+    """The open levels of the calling thread, outermost first; the first is the run itself, the same for all threads."""
 
-    def __init__(self) -> None:
-        self.levels: list[Level] = [Level("", (), 0)]
+    def __init__(self, run: Level) -> None:
+        self.levels: list[Level] = [run]
 
     def top(self) -> Level:
         return self.levels[-1]
@@ -136,6 +150,7 @@ class LoopIterator:
         "__weakref__",
         "_done",
         "_iterator",
+        "_next",
         "_observer",
         "_stack",
         "level",
@@ -157,6 +172,7 @@ class LoopIterator:
         self._stack = stack
         self._observer = observer
         self._done = False
+        self._next = 0  # where it goes on after it was taken for left
 
     def __iter__(self) -> LoopIterator:
         return self
@@ -237,32 +253,38 @@ class LoopIterator:
 
     def _open(self) -> Level:
         parent = self._stack.top()
-        occurrence = parent.occurrences.get(self.name, 0)
-        parent.occurrences[self.name] = occurrence + 1
-        level = self.level = Level(self.name, parent.path, occurrence)
+        level = self.level = Level(self.name, parent.path, parent.occurs(self.name))
+        level.index = self._next - 1
         level.iterator = weakref.ref(self)
         self._stack.open(level)
         self.started = perf_counter()
         self._observer.loop_begins(self)
         return level
 
-    def _finish(self, end: str) -> None:
-        if self._done or self.level is None:
-            return
-        self._done = True
-        for level in self._stack.close(self.level):
+    def _close(self, end: str) -> None:
+        for level in self._stack.close(self.level) if self.level is not None else ():
             if level is not self.level:
                 level.drop()
-        self._iterator = None
         self._observer.loop_ends(self, end)
 
+    def _finish(self, end: str) -> None:
+        self._done = True
+        self._close(end)
+        self._iterator = None
+
     def drop(self) -> None:
-        """Left by break, return or an exception."""
+        """Left by break, return or an exception.
+
+        Or it seemed so: under ``zip(flor.loop(...), flor.loop(...))`` the second one is found open when the first goes
+        on. It is opened again by its next ``next()`` and misses nothing.
+        """
         level = self.level
         if level is not None and not self._done:
             if level.index >= 0 and not level.prefix:
                 self._observer.iteration_ends(level, perf_counter() - level.began - self.paused)
-            self._finish("closed")
+            self._close("closed")
+            self._next = level.index + 1
+            self.level = None
 
     def __del__(self) -> None:
         if self.level is not None and not self._done and not self._observer.abandoned():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import operator
 import os
 import sys
 import threading
@@ -10,6 +11,7 @@ import time
 from time import perf_counter
 
 from flor_replay import processes, values
+from flor_replay.errors import UsageError
 from flor_replay.record import args, entry
 from flor_replay.record.journal import Journal
 from flor_replay.record.loops import Level, Loop, LoopIterator, Stack, kind_of
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from flor_replay.record.versioning import VersionTaker
 
 _PLAIN = frozenset((float, int, str, bool, type(None)))
+_SCALAR = frozenset((float, int, str, bool))
+_LONG_VALUE = 4096  # characters: a loop over whole documents does not copy them into the log
 
 
 class Session:
@@ -49,11 +53,10 @@ class Session:
         self.store = store
         self.pid = os.getpid()
         self.began = perf_counter()
-        self.stack = Stack()
+        self.stack = Stack(Level("", (), 0))
         self.explicit: dict[str, object] = {}  # what flor.checkpointing names
         self._lock = threading.RLock()
         self._warned: set[str] = set()
-        self._files = 0
         self._closed = False
         self._version = version
         layout.prepare(store)
@@ -61,6 +64,7 @@ class Session:
         os.makedirs(self.folder.path, exist_ok=True)
         self.info: dict[str, Any] = self._first_info(info or {})
         self._given: dict[str, str | object] | None = None
+        self._args: dict[str, object] = {}
         self.journal = Journal(self.folder.live, self.warn_once)
         if rng is not None:
             rng.keep(self.folder.rng)
@@ -97,43 +101,55 @@ class Session:
         if type(name) is not str:
             name = values.clean_name(name)
         fields = self.encode(value)
-        level = self.stack.levels[-1]
-        counts = level.counts
-        ordinal = counts.get(name, 0)
-        counts[name] = ordinal + 1
+        levels = self.stack.levels
+        level = levels[-1]
+        if len(levels) == 1:
+            ordinal = self._count_outside(level, name)
+        else:
+            counts = level.counts
+            ordinal = counts.get(name, 0)
+            counts[name] = ordinal + 1
         self.journal.append(("r", name, fields, level.path, ordinal, time.time(), 0))
         if self.journal.full():
             self.journal.flush()
 
+    def _count_outside(self, run: Level, name: str) -> int:
+        """The ordinal of a record outside all loops: the one level that threads share."""
+        with self._lock:
+            ordinal = run.counts.get(name, 0)
+            run.counts[name] = ordinal + 1
+        return ordinal
+
     def encode(self, value: object) -> values.Fields:
         """The stored fields of `value`. A plain one costs nothing; others are taken now, before they change."""
-        if type(value) in _PLAIN:
-            return values._encode(value, self._keep_array)
-        return values.encode(value, self._keep_array, self.warn_once)
+        if type(value) in _PLAIN and not (type(value) is str and len(value) > values.LARGE_TEXT):
+            return values._encode(value, self._keep)
+        return values.encode(value, self._keep, self.warn_once)
 
-    def _keep_array(self, array: Any) -> str:
-        import numpy as np
+    def _keep(self, data: bytes, suffix: str) -> str:
+        import xxhash
 
-        with self._lock:
-            self._files += 1
-            name = f"{self._files:06d}.npy"
-        os.makedirs(self.folder.files, exist_ok=True)
-        np.save(os.path.join(self.folder.files, name), array, allow_pickle=False)
+        name = xxhash.xxh3_128_hexdigest(data) + suffix
+        path = os.path.join(self.folder.files, name)
+        if not os.path.exists(path):
+            os.makedirs(self.folder.files, exist_ok=True)
+            layout.replace_bytes(path, data)
         return name
 
     def arg(self, name: str, default: object) -> object:
-        kept = self.info["args"]
-        if name in kept:
-            return values.decode(*kept[name]["value"])
+        if name in self._args:
+            return self._args[name]
         if self._given is None:
             self._given = args.given()
         if name in self._given:
             value, source = args.cast(name, self._given[name], default), "given"
         else:
             value, source = default, "default"
+        self._args[name] = value
         fields = self.encode(value)
-        kept[name] = {"value": list(fields), "source": source}
-        self.journal.append(("r", name, fields, (), 0, time.time(), 0))  # a column like any other
+        self.info["args"][name] = {"value": list(fields), "source": source}
+        ordinal = self._count_outside(self.stack.levels[0], name)
+        self.journal.append(("r", name, fields, (), ordinal, time.time(), 0))  # a column like any other
         self.write_info()
         return value
 
@@ -141,7 +157,22 @@ class Session:
         return Loop(values.clean_name(name), iterable, self.stack, self.observer)
 
     def iteration(self, name: str, index: int | None, value: object) -> ManualIteration:
+        if index is not None:
+            try:
+                index = operator.index(index)
+            except TypeError:
+                raise UsageError(f"flor.iteration({name!r}, {index!r}): the index is a whole number") from None
         return ManualIteration(self, values.clean_name(name), index, value)
+
+    @property
+    def interactive(self) -> bool:
+        """A shell or a notebook: an error there ends nothing."""
+        return bool(self.info["entry"]["kind"] == "interactive")
+
+    def records(self) -> int:
+        """How many log records there are."""
+        self.flush()
+        return self.journal.written
 
     # -- told by loops ------------------------------------------------------------------------------------------
 
@@ -163,16 +194,19 @@ class Session:
         self.journal.append(item)
 
     def note_value(self, level: Level, value: object) -> None:
-        """Keep the value of an iteration where it says more than its index."""
-        if value is level.index or (type(value) is int and value == level.index):
-            return
+        """Keep the value of an iteration where it is a scalar that says more than its index."""
         kind = type(value)
-        if kind in (int, float, str, bool) or (kind.__module__ == "numpy" and kind.__name__ != "ndarray"):
-            if kind is str and len(value) > 4096:  # type: ignore[arg-type]
-                return
-            self.journal.append(("v", level.path, self.encode(value)))
+        if kind.__module__ == "numpy" and hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+            value = value.item()
+            kind = type(value)
         elif isinstance(value, os.PathLike):
-            self.journal.append(("v", level.path, self.encode(os.fspath(value))))
+            value = os.fspath(value)
+            kind = type(value)
+        if kind not in _SCALAR or (kind is int and value == level.index):
+            return
+        if kind is str and len(value) > _LONG_VALUE:  # type: ignore[arg-type]
+            return
+        self.journal.append(("v", level.path, self.encode(value)))
 
     def note_duration(self, level: Level, seconds: float) -> None:
         self.journal.append(("d", level.path, seconds, level.began - self.began))
@@ -207,6 +241,8 @@ class Session:
         if unknown and status == "finished":
             warn(f"no flor.arg asked for {', '.join(map(repr, sorted(unknown)))}: given but not used")
         self.journal.close()
+        if self.journal.broken:
+            reason = reason or "the log is not complete: the store could not be written"
         self.info["status"] = status
         if reason:
             self.info["reason"] = reason
@@ -215,11 +251,13 @@ class Session:
         self.info["packages"] = entry.packages()
         self.info["compute"] = entry.compute()
         self.info["peak_memory_bytes"] = _peak_memory()
+        self.write_info()
         if self._version is not None:
             problem = self._version.wait()
             if problem:
-                warn(problem)
-        self.write_info()
+                self.warn_once(problem)
+        if self.journal.broken:
+            return
         try:
             from flor_replay.store.sealing import seal
 
@@ -238,6 +276,9 @@ class Session:
         """In a forked child: record nothing, touch no file of the parent's."""
         self._closed = True
         self.journal.abandon()
+        forget = getattr(self.observer, "forget", None)
+        if forget is not None:
+            forget()
 
 
 def _peak_memory() -> int:
@@ -263,15 +304,21 @@ class ManualIteration:
     def __enter__(self) -> ManualIteration:
         stack = self._session.stack
         parent = stack.top()
-        counter = f"iteration:{self._name}"
+        last = parent.manual.get(self._name)
         index = self._index
         if index is None:
-            index = parent.occurrences.get(counter, 0)
-        parent.occurrences[counter] = index + 1
-        level = self._level = Level(self._name, parent.path, 0)
+            index = 0 if last is None else last.index + 1
+        if last is not None and last.index == index:  # the same iteration goes on: a callback for each of its steps
+            level = last
+        else:
+            goes_on = last is not None and index > last.index  # a smaller one: the loop has begun anew
+            occurrence = last.occurrence if last is not None and goes_on else parent.occurs(self._name)
+            level = Level(self._name, parent.path, occurrence)
+            level.begin(index)
+            parent.manual[self._name] = level
+            self._session.observer.iteration_begins(level, level.index if self._value is None else self._value)
+        self._level = level
         stack.open(level)
-        level.begin(index)
-        self._session.observer.iteration_begins(level, level.index if self._value is None else self._value)
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -280,5 +327,6 @@ class ManualIteration:
             return
         self._level = None
         for inner in self._session.stack.close(level):
-            inner.drop()
+            if inner is not level:
+                inner.drop()
         self._session.observer.iteration_ends(level, perf_counter() - level.began)

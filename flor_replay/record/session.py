@@ -14,6 +14,8 @@ from flor_replay.record.notices import warn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from flor_replay.record.rng import StartRng
     from flor_replay.record.run import Session
     from flor_replay.record.versioning import VersionTaker
@@ -24,7 +26,7 @@ _silent = False  # True in loader workers, forked children, and where recording 
 _version: VersionTaker | None = None
 _rng: StartRng | None = None
 _finish_hooks = False
-_failure: str | None = None
+_left: tuple[str, int] | None = None  # the last sys.exit that tells of an error, and how many records there were
 
 
 def current() -> Session | None:
@@ -68,13 +70,30 @@ def on_import() -> None:
     from flor_replay.record.rng import StartRng
 
     _rng = StartRng()
-    script = main_file()
-    if script is None or is_library(script) or not _records(script):
+    import atexit
+
+    atexit.register(_at_exit)  # before the script registers its own: those may log
+    try:
+        script = main_file()
+        if script is None or is_library(script) or not (_records(script) or _records(_importer())):
+            return
+        root = project_root(script)
+    except OSError:  # the working directory is gone
         return
-    root = project_root(script)
     from flor_replay.record.versioning import VersionTaker
 
     _version = VersionTaker.start(root, store_path(root))
+
+
+def _importer() -> str:
+    """The file that says ``import flor``: helpers of a project log for its scripts."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None:
+        path = frame.f_code.co_filename
+        if not path.startswith("<") and frame.f_globals.get("__name__") not in ("flor", __name__):
+            return path
+        frame = frame.f_back
+    return ""
 
 
 def _is_child() -> bool:
@@ -91,7 +110,7 @@ def _records(script: str) -> bool:
         return False
     import re
 
-    return re.search(rb"\b(log|arg|loop|iteration|checkpointing)\s*\(", text) is not None
+    return re.search(rb"\b(log|arg|loop|iteration|checkpointing)(\s*\(|\s+as\b)", text) is not None
 
 
 def _begin() -> Session | None:
@@ -107,33 +126,33 @@ def _begin() -> Session | None:
         if _is_child():
             _silent = True
             return None
-        script = main_file()
-        if script is not None and is_library(script):
-            script = None
-        root = project_root(script)
-        store = store_path(root)
         from flor_replay.record.run import Session
         from flor_replay.record.versioning import VersionTaker
 
-        if _version is None:
-            _version = VersionTaker.start(root, store)
+        store = "of this project"
         try:
+            script = main_file()
+            if script is not None and is_library(script):
+                script = None
+            root = project_root(script)
+            store = store_path(root)
+            if _version is None:
+                _version = VersionTaker.start(root, store, interactive=script is None)
             session = Session(root, store, rng=_rng or StartRng(), version=_version)
+            _version.belongs_to(session.folder)
         except OSError as error:
             warn(f"recording is off: the store {store} cannot be written ({error.strerror}); training goes on")
             _silent = True
             return None
-        _version.belongs_to(session.folder)
         _current = session
         _install_hooks()
         return session
 
 
 def renew() -> None:
-    """After a commit of a long-running process: the next record begins a new run."""
-    global _current, _version
+    """After a commit of a long-running process: the next record begins a new run, of the version that this process runs."""
+    global _current
     _current = None
-    _version = None
 
 
 def _install_hooks() -> None:
@@ -141,29 +160,39 @@ def _install_hooks() -> None:
     if _finish_hooks:
         return
     _finish_hooks = True
-    import atexit
-
     from flor_replay.record import guards
 
-    atexit.register(_at_exit)
-    guards.install(_emergency, _note_failure)
+    guards.install(_emergency, _note_exit)
     os.register_at_fork(after_in_child=silence)
 
 
-def _note_failure(reason: str) -> None:
-    global _failure
-    _failure = reason
+def _note_exit(reason: str) -> None:
+    global _left
+    if _current is not None:
+        _left = reason, _current.records()
 
 
 def _at_exit() -> None:
     session = _current
-    if session is not None:
-        session.end("failed" if _failure else "finished", _failure)
-
-
-def _emergency(reason: str) -> None:
-    """A signal or os._exit is about to end the process: everything logged goes to disk first."""
-    session = _current
     if session is None or os.getpid() != session.pid:
         return
+    from flor_replay.record import guards
+
+    failure = None if session.interactive else guards.uncaught()
+    if failure is None and _left is not None and session.records() == _left[1]:
+        failure = _left[0]  # one that was caught is followed by other records
+    session.end("failed" if failure else "finished", failure)
+
+
+def _emergency(reason: str, again: Callable[[], None]) -> bool:
+    """A signal or os._exit is about to end the process: everything logged goes to disk first.
+
+    False where this has come in the middle of writing: `again` is called after it.
+    """
+    session = _current
+    if session is None or os.getpid() != session.pid:
+        return True
+    if session.journal.postpone(again):
+        return False
     session.stop(reason)
+    return True

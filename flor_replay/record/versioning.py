@@ -6,6 +6,7 @@ version must be taken even when the script dies at once.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -15,6 +16,8 @@ from flor_replay.store import layout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from flor_replay.store.layout import RunFolder
 
 WAIT_SECONDS = 60.0
@@ -35,9 +38,13 @@ class VersionTaker:
         self._result = result
         self._problem = problem
         self._folder: RunFolder | None = None
+        self._taken: dict[str, Any] | None = None
 
     @classmethod
-    def start(cls, root: str, store: str) -> VersionTaker:
+    def start(cls, root: str, store: str, interactive: bool = False) -> VersionTaker:
+        """`interactive`: a shell, a notebook or standard input, whose code is in no file."""
+        if interactive:
+            return cls(None, "", "there is no script file: this run is logged but cannot be replayed")
         if repository_root(root) is None:
             return cls(None, "", f"{root} is not in a git repository: this run is logged but cannot be replayed")
         pending = os.path.join(store, "pending")
@@ -59,11 +66,12 @@ class VersionTaker:
         return cls(process, result, None)
 
     def belongs_to(self, folder: RunFolder) -> None:
-        """Name the run: its folder gets the result, however this process ends."""
+        """Name the run: its folder gets the result, however this process ends. A later run of this process gets it too."""
         self._folder = folder
         if self._process is None:
-            data = {"error": self._problem}
-            layout.replace_json(folder.version, data)
+            layout.replace_json(folder.version, {"error": self._problem})
+        elif self._taken is not None:
+            layout.replace_json(folder.version, self._taken)
         else:
             # The taker may be done already or take long: it leaves a file, and readers follow this pointer to it.
             layout.replace_json(folder.version, {"pending": os.path.basename(self._result)})
@@ -72,6 +80,8 @@ class VersionTaker:
         """Wait for the version; a sentence if there is none."""
         if self._process is None:
             return self._problem
+        if self._taken is not None:
+            return None  # said already
         try:
             self._process.wait(WAIT_SECONDS)
         except subprocess.TimeoutExpired:
@@ -79,8 +89,10 @@ class VersionTaker:
         data = layout.read_json(self._result)
         if data is None:
             return "the version could not be taken: this run is logged but cannot be replayed"
+        self._taken = data
         if self._folder is not None:
-            layout.replace_json(self._folder.version, data)
-            os.unlink(self._result)
+            with contextlib.suppress(OSError):  # the run points to the result where it is
+                layout.replace_json(self._folder.version, data)
+                os.unlink(self._result)
         warning = data.get("error") or data.get("warning")
         return str(warning) if warning else None

@@ -133,6 +133,8 @@ class Replayer:
         segment = self._segment
         if segment.kind == "iterations" and not segment.suffix:
             return self._region == "suffix" and self._main is not None and self._main.index + 1 >= segment.stop
+        if segment.kind == "exits":
+            return self._restored and self._at == len(self._order) - 1 and self._region == "suffix"
         return segment.kind in ("iterations", "suffix") and self._region == "suffix"
 
     # -- told by loops -----------------------------------------------------------------------------------------------

@@ -310,11 +310,11 @@ def _plan(
     assert version.patched is not None
     sources = history.python_sources(version.patched)
     version.volatile = volatile_names(sources.values())
-    own, reasons = _carried(version)
     share = max(1, -(-jobs * 2 // max(1, count)))  # workers that one run may use when many are replayed together
     for run in version.runs:
         facts = known[run.run]
-        need, version.reason = _need(version, sources, prefix + run.filename, facts, own, reasons)
+        script = prefix + run.filename
+        need, version.reason = _need(version, sources, script, facts, *_carried(version, sources, script))
         if selection.iterations is not None and facts.main is not None:
             loop, chosen = selection.iterations
             if loop != facts.main.name:
@@ -333,13 +333,14 @@ def _plan(
             version.plans[run.run] = segments.plan_run(facts, need, share)
 
 
-def _carried(version: VersionProposal) -> tuple[str | None, bool]:
+def _carried(version: VersionProposal, sources: Mapping[str, bytes], script: str) -> tuple[str | None, bool]:
     """Whether the patch brings state of its own that lives across iterations."""
     across: str | None = None
     nested = False
-    for result in version.files.values():
+    for path, result in version.files.items():
         if result.placed:
-            found = carried(result.source, [(p.line, p.end_line) for p in result.placed])
+            ranges = [(p.line, p.end_line) for p in result.placed]
+            found = carried(result.source, ranges, files=sources, script=script, path=path)
             nested = nested or bool(found.across_nested)
             if found.across_main and across is None:
                 across = next(iter(found.reasons), ", ".join(found.across_main))

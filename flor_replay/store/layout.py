@@ -18,6 +18,7 @@ import contextlib
 import json
 import os
 import time
+from _thread import get_ident
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -96,10 +97,20 @@ def prepare(store: str) -> None:
 
 def replace_json(path: str, data: Any) -> None:
     """Write `data` so that a reader sees the old file or the new one, never half of one."""
-    temporary = f"{path}.{os.getpid()}.tmp"
-    with open(temporary, "w", encoding="utf-8") as file:
-        json.dump(data, file, ensure_ascii=True, indent=1)
-    os.replace(temporary, path)
+    replace_bytes(path, json.dumps(data, ensure_ascii=True, indent=1).encode())
+
+
+def replace_bytes(path: str, data: bytes) -> None:
+    """As `replace_json`, with bytes."""
+    temporary = f"{path}.{os.getpid()}.{get_ident()}.tmp"
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+        os.replace(temporary, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
 
 
 def read_json(path: str) -> Any:

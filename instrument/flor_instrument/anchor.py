@@ -15,6 +15,7 @@ from .splice import Unwritable, dedented, renamed
 
 _ENOUGH = 0.75  # the evidence below which a place is refused
 _CLEAR = 0.15  # how much better the best scope must be than the next
+_SURER = 0.15  # how much surer one neighbour must be than the other to decide over something that may matter
 _REACH = 40  # how many siblings on each side are looked at
 _SCOPES = 4  # how many scopes of a version are looked at for one statement
 
@@ -87,15 +88,21 @@ class View:
         known = self._alignments.get((new, old))
         if known is None:
             ours = self.flat(new)
-            first = align(ours, old.flat)
+            first = align(ours, self._others(ours, old, {}))
             votes = self._scope_votes(first, new, old)
             renames = votes.renames()
             exact = len(first.forward) == len(ours) and all(score >= 1.0 for score in first.score.values())
             if not exact:
-                first = align(ours, old.flat, renames, first)
+                first = align(ours, self._others(ours, old, renames), renames, first)
                 votes = self._scope_votes(first, new, old)
             known = self._alignments[(new, old)] = (first, votes)
         return known
+
+    def _others(self, ours: list[Stmt], old: Scope, renames: Mapping[str, str]) -> list[Stmt]:
+        """The version's statements without those that it has of the patch already: they match nothing else."""
+        carried = {plain(one.head, table) for one in self.added for table in (renames, {})}
+        carried -= {plain(one.head, table) for one in ours for table in (renames, {})}
+        return [one for one in old.flat if plain(one.head) not in carried] if carried else old.flat
 
     @staticmethod
     def _scope_votes(alignment: Alignment, new: Scope, old: Scope) -> Votes:
@@ -337,6 +344,8 @@ class _Gap:
             return Spot(self.block, present.index, low, high, evidence + 0.5, left, right, scope, present)
         if left is None and right is None and (not self.owned or self.block.scope.kind == "module"):
             raise Unplaced("None of the statements around it stands in this version.")
+        if not self.owned and self._condition_lost() and max(left_score, right_score) < 0.75:
+            raise Unplaced("The condition that the statement stands under is not in this version.")
         if evidence < _ENOUGH:
             raise Unplaced("Too little of the code around it stands in this version to be sure of the place.")
         index = self._choose(low, high, left_score if left_near else 0.0, right_score if right_near else 0.0)
@@ -352,6 +361,11 @@ class _Gap:
             statements[index] if index < len(statements) else None,
             self.statement.block.scope,
         )
+
+    def _condition_lost(self) -> bool:
+        """Whether the statement stands under a condition today that the version does not have."""
+        owner = self.statement.block.owner
+        return owner is not None and isinstance(owner.node, ast.If | ast.While | ast.Match | ast.Try)
 
     def _check_loop(self) -> None:
         ours, theirs = self.statement.loop, innermost_loop(self.block)
@@ -398,6 +412,8 @@ class _Gap:
         if low > high:
             raise _Deeper("What stands before it and after it today is one statement in this version.")
         # What has changed places is kept on its side too, if that can be; what feeds the statement must be.
+        block = self.statement.block
+        moved = [entry for entry in moved if entry[0].block is block or self._matters(entry[0])]
         for wanted in (moved, [entry for entry in moved if self._matters(entry[0])]):
             before = [index + 1 for new, index in wanted if new.order < self.statement.order]
             after = [index for new, index in wanted if new.order > self.statement.order]
@@ -447,20 +463,23 @@ class _Gap:
             return low
         binding = [one for one in gap if self._binds(one)]
         touching = [one for one in gap if one in binding or self._changes(one)]
-        if not touching:
-            if left:
-                return low
-            return high if right else (low if self.before else high)
         if left and not right:
             if left < SURE and binding:
                 return max(one.index for one in binding) + 1
             return low
         if right and not left:
             return high
-        if left and right and left < SURE and binding:
+        if not left:
+            if touching:
+                raise Unplaced("Neither of its neighbours stands in this version, and what does may matter.")
+            return low if self.before else high
+        # Both neighbours are there, with something between them: the one that has changed less decides.
+        if left < SURE and binding:
             return max(one.index for one in binding) + 1
-        if left and right and (side := self._grouped()) is not None and not binding:
-            return low if side == "left" else high
+        if abs(left - right) >= (_SURER if touching else 0.02):
+            return low if left > right else high
+        if not touching:
+            return high if self._grouped() == "right" else low
         first = touching[0]
         raise Unplaced(f"It could stand before or after line {first.line}, which may change what it reads.")
 

@@ -1,0 +1,127 @@
+"""What journeys share: a small training script, its truth, processes seen from outside."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from flor_replay.store.runs import Run
+from tests.support import COMMAND, Project
+
+# A perceptron in numpy: a main loop, a nested loop, something after it. "#nested", "#bottom", "#after" mark where statements go.
+TRAIN = """\
+import numpy as np
+import flor
+
+lr = flor.arg("lr", 0.1)
+rng = np.random.default_rng(flor.arg("seed", 1))
+x = rng.normal(size=(64, 4))
+y = (x.sum(axis=1) > 0).astype(float)
+w = np.zeros(4)
+for epoch in flor.loop("epoch", range(flor.arg("epochs", 4))):
+    for step in flor.loop("step", range(3)):
+        picked = rng.integers(0, 64, size=16)
+        error = x[picked] @ w - y[picked]
+        grad = x[picked].T @ error / 16
+        #nested
+        w = w - lr * grad
+        flor.log("loss", float((error**2).mean()))
+    acc = float((((x @ w) > 0.5) == y).mean())
+    flor.log("acc", acc)
+    #bottom
+flor.log("final", float(np.abs(w).sum()))
+#after
+"""
+STATEMENTS = {
+    "nested": 'flor.log("grad_norm", float(np.linalg.norm(grad)))',
+    "bottom": 'flor.log("w_norm", float(np.linalg.norm(w)))',
+    "after": 'flor.log("w_max", w.max())',
+}
+
+
+def with_statements(source: str, statements: Mapping[str, str] = STATEMENTS) -> str:
+    """`source` with each statement in place of its mark."""
+    for mark, statement in statements.items():
+        assert f"#{mark}\n" in source, mark
+        source = source.replace(f"#{mark}\n", f"{statement}\n")
+    return source
+
+
+def bits(values: Sequence[Any]) -> list[str]:
+    """Values so that only the same bits are equal (repr of a float is exact, and NaN equals NaN)."""
+    return [repr(value) for value in values]
+
+
+def truth(
+    folder: Path,
+    files: Mapping[str, str | bytes],
+    names: Sequence[str],
+    script: str = "train.py",
+    *words: str,
+    ignored: Mapping[str, str | bytes] | None = None,
+    check: bool = True,
+    **options: Any,
+) -> dict[str, list[str]]:
+    """The values of `names` in a run that had the statements from the start, in a project of its own."""
+    project = Project(folder)
+    project.commit(files=files)
+    project.write(ignored or {})
+    run = project.run(script, *words, check=check, **options)
+    return {name: bits(project.values(name, run)) for name in names}
+
+
+def filled(project: Project, names: Sequence[str], run: Run) -> dict[str, list[str]]:
+    return {name: bits(project.values(name, run)) for name in names}
+
+
+def start(project: Project, *words: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+    """``flor-replay`` in a process group of its own."""
+    return subprocess.Popen(
+        [COMMAND, *words],
+        cwd=project.root,
+        env={**os.environ, **(env or {})},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def workers(project: Project) -> list[int]:
+    """Processes that replay for this project, found in /proc."""
+    found = []
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        try:
+            with open(f"/proc/{name}/cmdline", "rb") as file:
+                words = file.read().split(b"\0")
+            if b"flor_replay.replay.worker" in words:
+                with open(words[words.index(b"flor_replay.replay.worker") + 1], encoding="utf-8") as file:
+                    if str(project.root) in file.read():
+                        found.append(int(name))
+        except (OSError, IndexError):
+            continue
+    return found
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
+    """What `condition` gives, once it is true."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"not within {seconds} s")
+
+
+def interrupt(process: subprocess.Popen[str]) -> None:
+    """Ctrl-C: the signal goes to the whole group."""
+    os.killpg(process.pid, signal.SIGINT)

@@ -1,0 +1,138 @@
+"""Hindsight equals foresight: what a replay logs is, bit for bit, what a run with the statement from the start logs.
+
+For every idiom the statements of all six positions are replayed together: from the start, from checkpoints in shuffled
+order, from the exits of the nested loop, and from the end of the main loop.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flor_replay.plan.facts import MainLoop
+from flor_replay.plan.segments import Segment
+from tests.replay.harness import Replayed, facts_of, logged, replay
+from tests.support import Project
+
+IDIOMS = Path(__file__).resolve().parents[2] / "fixtures" / "idioms"
+_spec = importlib.util.spec_from_file_location("expand", IDIOMS / "expand.py")
+assert _spec is not None and _spec.loader is not None
+expand = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(expand)
+
+QUICK = ("functions", "trainer_class", "sklearn_partial_fit")
+OTHERS = sorted(path.stem for path in IDIOMS.glob("*.py") if path.stem not in (*QUICK, "expand"))
+# Their state is in a live generator or in an iterator of loader workers: the manifest says so and replay starts at 0.
+UNCAPTURED = ("batch_generator",)
+
+
+def all_statements(source: str) -> str:
+    """The script with the statement of every position, each under a name of its own."""
+    lines = []
+    for line in source.splitlines(keepends=True):
+        match = expand.MARKER.match(line.rstrip("\r\n"))
+        if match is None:
+            lines.append(line)
+        else:
+            lines.append(f'{match["indent"]}flor.log("{match["position"]}", {match["expression"]})\n')
+    return "".join(lines)
+
+
+def segments(main: MainLoop, names: tuple[str, ...]) -> list[Segment]:
+    """Every way to replay a part, in shuffled order."""
+    starts = {point.index: point for point in main.points if point.at == "start" and point.complete}
+    found = [Segment("whole", prefix=True, suffix=True)]
+    cuts = sorted({index for index in (1, main.iterations // 2, main.iterations - 1) if index in starts})
+    for place, cut in enumerate(cuts):
+        stop = cuts[place + 1] if place + 1 < len(cuts) else main.iterations
+        suffix = stop == main.iterations
+        found.append(Segment("iterations", main.ordinal, cut, cut, stop, starts[cut].checkpoint, suffix=suffix))
+    exits = tuple(
+        (point.index, str(point.nested), point.checkpoint)
+        for point in main.points
+        if point.at == "exit" and point.complete and point.index not in main.repeated_nested
+    )
+    if exits and "after_nested" in names:
+        found.append(Segment("exits", main.ordinal, exits=exits))
+    ends = [point for point in main.points if point.at == "end" and point.complete]
+    if ends:
+        found.append(Segment("suffix", main.ordinal, restore=ends[0].checkpoint, suffix=True))
+    random.Random(1).shuffle(found)
+    return found
+
+
+def check(project: Project, truth: Project, idiom: str) -> None:
+    source = (IDIOMS / f"{idiom}.py").read_text()
+    names = tuple(expand.positions(source))
+    project.commit("plain", {"train.py": expand.plain(source)})
+    patched = all_statements(source)
+    run = project.run()
+    main = facts_of(run).main
+    assert main is not None
+    parts = segments(main, names)
+    if idiom not in UNCAPTURED:
+        assert any(part.restore for part in parts), [p.missing for p in main.points]
+    done = replay(project, run, {"train.py": patched}, parts)
+    if idiom == "unseeded":  # its truth is itself: the whole run again, proven by what it logs
+        [whole] = [part for part in done if part.segment.kind == "whole"]
+        expected = {name: of_name(whole, name, project) for name in names}
+    else:
+        truth.commit("with statements", {"train.py": patched})
+        expected = {name: logged(truth.run(every=False), name) for name in names[:1]}
+        expected |= {name: logged(truth.runs()[-1], name) for name in names}
+    for part in done:
+        told = f"{part.segment.kind} {part.segment.start}-{part.segment.stop}: {part.outcome} {part.verdict}\n{part.output}"
+        assert part.outcome.status == "done", told
+        assert part.verdict is not None and part.verdict.verdict == "exact", told
+        for name in names:
+            for place, value in of_name(part, name, project).items():
+                assert place in expected[name], f"{name} at {place}: {told}"
+                assert same(value, expected[name][place]), f"{name} at {place}: {value} {expected[name][place]} {told}"
+        want(part, main, names, expected, project)
+
+
+def want(part: Replayed, main: MainLoop, names: tuple[str, ...], expected: dict[str, Any], project: Project) -> None:
+    """Everything that the segment is for is there."""
+    kind = part.segment.kind
+    if kind == "iterations":
+        inner = set(range(part.segment.start, part.segment.stop))
+    elif kind == "exits":
+        inner = {index for index, _, _ in part.segment.exits}
+    else:
+        inner = set(range(main.iterations)) if kind == "whole" else set()
+    for name in names:
+        if kind == "exits" and name in ("top", "nested", "before"):
+            continue
+        for place in expected[name]:
+            path = place[:-1]
+            inside = bool(path) and path[0][0] == main.name and path[0][2] in inner
+            after = not path and name == "after" and part.segment.suffix
+            if inside or after:
+                assert place in of_name(part, name, project), f"{name} at {place} is missing from {part.segment}"
+
+
+def of_name(part: Replayed, name: str, project: Project) -> dict[tuple[Any, ...], Any]:
+    run = next(replay for replay in project.replays() if replay.run == part.outcome.task.replay)
+    return {key: value for key, value in logged(run, name).items()}
+
+
+def same(a: object, b: object) -> bool:
+    if isinstance(a, float) and isinstance(b, float) and math.isnan(a) and math.isnan(b):
+        return True
+    return repr(a) == repr(b)
+
+
+@pytest.mark.parametrize("idiom", QUICK)
+def test_hindsight_equals_foresight(idiom: str, tmp_path: Path) -> None:
+    check(Project(tmp_path / "project"), Project(tmp_path / "truth"), idiom)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("idiom", OTHERS)
+def test_hindsight_equals_foresight_everywhere(idiom: str, tmp_path: Path) -> None:
+    check(Project(tmp_path / "project"), Project(tmp_path / "truth"), idiom)
