@@ -22,3 +22,14 @@ def start_time(pid: int) -> int | None:
             return int(file.read().rpartition(b")")[2].split()[19])
     except (OSError, ValueError, IndexError):
         return None
+
+
+def age_seconds() -> float | None:
+    """How long this process has been running; None where the system does not say."""
+    started = start_time(os.getpid())
+    try:
+        with open("/proc/uptime", encoding="ascii") as file:
+            uptime = float(file.read().split()[0])
+        return None if started is None else max(0.0, uptime - started / os.sysconf("SC_CLK_TCK"))
+    except (OSError, ValueError, IndexError):
+        return None

@@ -24,14 +24,15 @@ def repository_root(start: str) -> str | None:
 
 
 def store_root(start: str) -> str | None:
-    """The nearest folder at or above `start` that holds a store."""
+    """The nearest folder at or above `start`, below home and temporary folders, that holds a store."""
     folder = os.path.abspath(start)
+    home = os.path.expanduser("~")  # other tools keep a ~/.flor
     while True:
-        if os.path.isdir(os.path.join(folder, STORE)):
-            return folder
         parent = os.path.dirname(folder)
-        if parent == folder:
+        if parent == folder or folder in (home, os.environ.get("TMPDIR", "/tmp")):
             return None
+        if os.path.isdir(os.path.join(folder, STORE, "runs")):
+            return folder
         folder = parent
 
 
@@ -39,7 +40,7 @@ def main_file() -> str | None:
     """The file of the script that this process runs; None in a shell, a notebook, or under ``-c``."""
     main = sys.modules.get("__main__")
     path = getattr(main, "__file__", None)
-    if path is None or not os.path.isfile(path):
+    if not isinstance(path, str) or not os.path.isfile(path):
         return None
     return os.path.abspath(path)
 

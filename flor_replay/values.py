@@ -97,7 +97,7 @@ def _encode(value: object, keep: Keep) -> Fields:
 
         return "bytes", None, base64.b64encode(bytes(value)).decode()
     if isinstance(value, os.PathLike):
-        return _str(os.fspath(value))  # type: ignore[arg-type]
+        return _str(os.fspath(value))
     raise _Unkept
 
 
@@ -158,7 +158,7 @@ def _as_array(value: object) -> Any:
 
 
 def _array(array: Any, keep: Keep) -> Fields:
-    if isinstance(array, (bool, int, float, complex)):
+    if type(array) in (bool, int, float, complex):  # numpy's float64 is a float too, and must not come back here
         return _encode(array, keep)
     if array.ndim == 0:
         item = array.item()

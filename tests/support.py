@@ -22,6 +22,7 @@ GIT = {
     "GIT_AUTHOR_EMAIL": "ada@example.org",
     "GIT_COMMITTER_NAME": "Ada",
     "GIT_COMMITTER_EMAIL": "ada@example.org",
+    "GIT_OPTIONAL_LOCKS": "0",  # looking at the status does not rewrite the index
 }
 COMMAND = str(Path(sys.executable).parent / "flor-replay")
 

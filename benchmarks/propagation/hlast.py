@@ -23,6 +23,8 @@ from pathlib import Path
 
 from flor_instrument import Propagation, hindsight, propagate
 
+from benchmarks.propagation.equivalence import equivalent
+
 
 @dataclass(frozen=True)
 class Case:
@@ -75,32 +77,7 @@ def verdict(case: Case, result: Propagation) -> str:
         return "refused"
     if same(result.source, case.truth):
         return "right"
-    return "equivalent" if _equivalent(result, case) else "wrong"
-
-
-def _equivalent(result: Propagation, case: Case) -> bool:
-    """The same statement in the same block, with only assignments of unrelated names between the two places."""
-    ours, theirs = ast.parse(result.source), ast.parse(case.truth)
-    text = ast.unparse(ast.parse(result.placed[0].text))
-    for one, two in zip(_blocks(ours), _blocks(theirs), strict=False):
-        if one == two:
-            continue
-        if sorted(one) != sorted(two) or text not in one or text not in two:
-            return False
-        low, high = sorted((one.index(text), two.index(text)))
-        between = [line for line in one[low : high + 1] if line != text]
-        reads = set(re.findall(r"\w+", text))
-        if not all(re.match(r"\w+ = [\"'\w]+$", line) and line.split()[0] not in reads for line in between):
-            return False
-    return True
-
-
-def _blocks(tree: ast.AST) -> Iterator[list[str]]:
-    for node in ast.walk(tree):
-        for name in ("body", "orelse", "finalbody"):
-            body = getattr(node, name, None)
-            if isinstance(body, list) and body and isinstance(body[0], ast.stmt):
-                yield [ast.unparse(one) if not hasattr(one, "body") else f"<{type(one).__name__}>" for one in body]
+    return "equivalent" if equivalent(result, case.truth) else "wrong"
 
 
 def main() -> int:
@@ -117,6 +94,7 @@ def main() -> int:
         started = time.perf_counter()
         try:
             patch = hindsight(case.base, case.today, any_statement=True)
+            started = time.perf_counter()
             result = propagate(patch, case.target, case.path if options.path else ())
             found = verdict(case, result)
             detail = "; ".join(refusal.reason for refusal in result.refused)

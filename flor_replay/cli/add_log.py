@@ -23,7 +23,7 @@ from flor_replay.cli.shell import DONE, ERROR, PARTLY, say
 from flor_replay.errors import UsageError
 
 
-@click.command("add-log")
+@click.command("add-log", short_help="Fill today's new statements for the older versions.")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @selection_options
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
@@ -65,12 +65,15 @@ def command(
             else:
                 present.show_diffs(proposal, sys.stdout)
                 present.show_proposal(proposal, screen)
-            return PARTLY if any(v.problem or v.refused for v in proposal.versions) else DONE
+            problems = any(v.problem or v.refused for v in proposal.versions)
+            return PARTLY if problems or proposal.left_out else DONE
         present.show_proposal(proposal, screen)
         began = time.perf_counter()
         reports = []
         if proposal.to_replay:
-            _ask(yes, len(proposal.to_replay), proposal.estimate())
+            if not _agreed(yes, len(proposal.to_replay), proposal.estimate()):
+                say("flor-replay: nothing was replayed")
+                return ERROR
             with present.Progress(proposal, screen) as progress:
                 backfill = Backfill(proposal, history, progress.began, progress.ended)
                 progress.watch(backfill.reports)
@@ -82,14 +85,12 @@ def command(
     return _exit_code(proposal, reports)
 
 
-def _ask(yes: bool, versions: int, estimate: float) -> None:
+def _agreed(yes: bool, versions: int, estimate: float) -> bool:
     if yes:
-        return
+        return True
     if not sys.stdin.isatty():
         raise UsageError("there is no terminal to ask on: add --yes to go on, or --dry-run to only look")
-    question = f"Replay {plural(versions, 'version')}, about {duration(estimate)}?"
-    if not click.confirm(question, default=True, err=True):
-        raise click.Abort
+    return click.confirm(f"Replay {plural(versions, 'version')}, about {duration(estimate)}?", default=True, err=True)
 
 
 def _exit_code(proposal: Any, reports: list[Any]) -> int:
@@ -97,7 +98,7 @@ def _exit_code(proposal: Any, reports: list[Any]) -> int:
     bad = [r for r in reports if not r.filled]
     refused = [v for v in proposal.versions if v.problem or v.refused]
     known = [v for v in proposal.versions if any(verdict == "diverged" for verdict in v.filled.values())]
-    if not bad and not refused and not known:
+    if not bad and not refused and not known and not proposal.left_out:
         return DONE
     done = good or any(v.already for v in proposal.versions)
     if not done:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -14,6 +14,9 @@ from flor_replay import project
 from flor_replay.errors import NotAProject, UsageError
 from flor_replay.plan.segments import parse_iterations
 from flor_replay.replay.proposal import Selection
+
+if TYPE_CHECKING:
+    from flor_replay.store.runs import Run
 
 
 def console() -> Console:
@@ -29,6 +32,23 @@ def find_project(start: str | None = None) -> tuple[str, str]:
     if root is None:
         raise NotAProject(f"{place} is not in a git repository: versions are kept in git (git init makes one)")
     return root, project.store_path(root)
+
+
+def find_run(store: str, name: str) -> Run | None:
+    """The recorded run of this id, or the only one whose id ends so: lists show the last eight characters."""
+    from flor_replay.store.runs import all_runs
+
+    runs = [run for run in all_runs(store) if not run.replay_of]
+    found = [run for run in runs if run.run == name] or [run for run in runs if run.run.endswith(name)]
+    return found[0] if len(found) == 1 else None
+
+
+def run_id(store: str, name: str) -> str:
+    """The whole id of the run that is called `name`. Raises UsageError."""
+    run = find_run(store, name)
+    if run is None:
+        raise UsageError(f"no run is called {name!r}: flor-replay runs lists them")
+    return run.run
 
 
 def jobs_or_default(jobs: int | None) -> int:
@@ -56,7 +76,7 @@ def selection_options(function: Callable[..., Any]) -> Callable[..., Any]:
             "names",
             multiple=True,
             metavar="NAME",
-            help="Only the statements that log NAME, new or not.",
+            help="Only the new statements that log NAME (may be repeated).",
         ),
         click.option("--jobs", "-j", type=int, metavar="N", help="Workers at a time [default: one a CPU]."),
         click.option("--again", is_flag=True, help="Also what was replayed before and diverged."),
@@ -77,7 +97,7 @@ def selection(
     """The options as a Selection. Raises UsageError or QueryError where one is wrong."""
     if last is not None and last < 1:
         raise UsageError(f"--last {last}: at least 1")
-    runs = frozenset(only) if only else None
+    runs = frozenset(run_id(store, name) for name in only) if only else None
     if where is not None:
         from flor_replay.store.filters import runs_where
 

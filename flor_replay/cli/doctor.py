@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from flor_replay.cli.common import find_project, plural
+from flor_replay.cli.common import find_project, find_run, plural
 from flor_replay.cli.shell import DONE, ERROR
 
 
@@ -23,7 +23,7 @@ class Finding:
     text: str
 
 
-@click.command("doctor")
+@click.command("doctor", short_help="Check this machine, this project and its store.")
 @click.argument("run", required=False)
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def command(run: str | None, as_json: bool) -> int:
@@ -116,12 +116,8 @@ def _store(store: str) -> list[Finding]:
 
 def _run(store: str, name: str) -> list[Finding]:
     from flor_replay.plan.facts import gather
-    from flor_replay.store.runs import all_runs, read_run
 
-    run = read_run(store, name)
-    if run is None:
-        close = [r.run for r in all_runs(store) if r.run.endswith(name)]
-        run = read_run(store, close[0]) if len(close) == 1 else None
+    run = find_run(store, name)
     if run is None:
         return [Finding("bad", f"no run is called {name!r}: flor-replay runs lists them")]
     reason = f" ({run.info['reason']})" if run.info.get("reason") else ""

@@ -11,7 +11,7 @@ from flor_replay.cli.common import console, find_project, jobs_or_default, selec
 from flor_replay.cli.shell import DONE
 
 
-@click.command("plan")
+@click.command("plan", short_help="Show what add-log would execute, and for how long.")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @selection_options
 @click.option("--json", "as_json", is_flag=True, help="The plan as JSON on stdout.")

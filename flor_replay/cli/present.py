@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import difflib
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
@@ -26,10 +26,11 @@ def _title(version: VersionProposal) -> str:
     return f"{version.commit[:8]}  {version.runs[-1].started:%Y-%m-%d %H:%M}"
 
 
-def table_of(*columns: str) -> Table:
+def table_of(*columns: str, wrapped: Sequence[str]) -> Table:
+    """Columns as wide as they need to be; those in `wrapped` share what is left."""
     table = Table(box=None, pad_edge=False, show_header=True, header_style="bold", padding=(0, 2, 0, 0))
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", no_wrap=column not in wrapped)
     return table
 
 
@@ -45,15 +46,12 @@ def show_proposal(proposal: Proposal, screen: Console, *, every_run: bool = Fals
                 needed = "; ".join(need.strip().splitlines()[0] for need in unit.needs)
                 screen.print(Text(f"            with  {needed}", style="dim"))
     screen.print()
-    table = table_of("version", "runs", "statements", "executed", "about")
+    counted = any(len(version.runs) > 1 for version in proposal.versions)
+    columns = ["version", *(["runs"] if counted else []), "statements", "executed", "about"]
+    table = table_of(*columns, wrapped=("statements", "executed"))
     for version in proposal.versions:
-        table.add_row(
-            _title(version),
-            str(len(version.runs)),
-            _statements(version),
-            _executed(version, every_run),
-            _about(version),
-        )
+        count = [str(len(version.runs))] if counted else []
+        table.add_row(_title(version), *count, _statements(version), _executed(version, every_run), _about(version))
     screen.print(table)
     for run, reason in proposal.left_out:
         screen.print(Text(f"left out: {run.run} ({run.filename}): {reason}", style="yellow"))
@@ -86,10 +84,8 @@ def _executed(version: VersionProposal, every_run: bool) -> str:
         else:
             what = "; ".join(segment.describe() for segment in plan.segments[:3])
             more = f" and {len(plan.segments) - 3} more" if len(plan.segments) > 3 else ""
-            lines.append(f"{what}{more} ({plan.reason})")
-    if not every_run:
-        lines = list(dict.fromkeys(lines))
-    return "\n".join(lines)
+            lines.append(f"{what}{more}" + (f" ({plan.reason})" if every_run else ""))
+    return "\n".join(lines if every_run else dict.fromkeys(lines))
 
 
 def _about(version: VersionProposal) -> str:
@@ -120,8 +116,7 @@ class Progress:
             TextColumn("{task.description}"),
             BarColumn(bar_width=30),
             MofNCompleteColumn(),
-            TextColumn("segments"),
-            TimeElapsedColumn(),
+            TextColumn("segments, left"),
             TimeRemainingColumn(),
             console=screen,
             disable=not screen.is_terminal,
@@ -163,40 +158,46 @@ class Progress:
 
 
 def _run_line(report: RunReport) -> Text:
-    text = Text(f"{_title(report.version)}  {report.run.run[-8:]}  ")
+    return Text(f"{_title(report.version)}  {report.run.run[-8:]}  ").append(_verdict(report))
+
+
+def _verdict(report: RunReport) -> Text:
     if report.problem:
-        return text.append(report.problem, style="red")
-    return text.append(report.verdict, style=_COLOURS[report.verdict])
+        return Text("interrupted" if report.problem == "interrupted" else "failed", style="red")
+    return Text(report.verdict, style=_COLOURS[report.verdict])
+
+
+def _details(report: RunReport) -> Iterator[Text]:
+    """What a verdict leaves open, a line each."""
+    if report.problem and report.problem != "interrupted":
+        yield Text(report.problem, style="red")
+    if report.first_difference:
+        yield Text(report.first_difference, style=_COLOURS[report.verdict])
+    left_out = sorted({name for v in report.verdicts for name in v.left_out})
+    if left_out:
+        yield Text(f"not compared, they read the clock: {', '.join(left_out)}", style="dim")
+    for note in dict.fromkeys(report.notes):
+        yield Text(note, style="dim")
 
 
 def show_reports(proposal: Proposal, reports: Sequence[RunReport], seconds: float, screen: Console) -> None:
     """How it went: a line a run, then one sentence."""
     if reports:
-        table = table_of("version", "run", "arguments", "verdict", "compared", "work")
+        columns = ("version", "run", "verdict", "compared", "work", "arguments")
+        table = table_of(*columns, wrapped=("arguments",))
         for report in reports:
-            verdict = (
-                Text(report.problem, style="red")
-                if report.problem
-                else Text(report.verdict, style=_COLOURS[report.verdict])
-            )
-            if report.first_difference:
-                verdict.append(f"\n{report.first_difference}")
-            left_out = sorted({name for v in report.verdicts for name in v.left_out})
-            if left_out:
-                verdict.append(f"\nnot compared, they read the clock: {', '.join(left_out)}", style="dim")
-            compared = sum(v.compared for v in report.verdicts)
-            args = " ".join(f"{name}={value}" for name, value in report.run.args.items())
             table.add_row(
                 _title(report.version),
                 report.run.run[-8:],
-                args,
-                verdict,
-                f"{compared:,}" if report.verdicts else "",
+                _verdict(report),
+                f"{sum(v.compared for v in report.verdicts):,}" if report.verdicts else "",
                 duration(report.seconds),
+                " ".join(f"{name}={value}" for name, value in report.run.args.items()),
             )
         screen.print(table)
-        for note in dict.fromkeys(f"{r.run.run[-8:]}: {note}" for r in reports for note in r.notes):
-            screen.print(Text(note, style="dim"))
+        for report in reports:
+            for text in _details(report):
+                screen.print(Text(f"{report.run.run[-8:]}: ").append(text))
         screen.print()
     screen.print(_summary(proposal, reports, seconds))
 
@@ -210,7 +211,8 @@ def _summary(proposal: Proposal, reports: Sequence[RunReport], seconds: float) -
     refused = [v for v in proposal.versions if v.problem or (v.refused and not v.names)]
     partly = [v for v in proposal.versions if v.refused and v.names]
     bad = [r for r in reports if not r.filled]
-    parts = [f"{len(filled)} of {plural(len(proposal.versions), 'version')} filled"]
+    before = "" if reports or not filled else " before: nothing to replay"
+    parts = [f"{len(filled)} of {plural(len(proposal.versions), 'version')} filled{before}"]
     if has:
         parts.append(f"{len(has)} had the statements already")
     if partly:
@@ -219,12 +221,11 @@ def _summary(proposal: Proposal, reports: Sequence[RunReport], seconds: float) -
         parts.append(f"{len(refused)} refused")
     if bad:
         parts.append(f"{plural(len(bad), 'run')} failed or diverged")
-    if reports:
-        parts.append(duration(seconds))
-    names = " ".join(_quoted(name) for name in proposal.names)
-    text = Text(", ".join(parts) + ".", style="bold")
+    took = f", in {duration(seconds)}" if reports else ""
+    text = Text(", ".join(parts) + took, style="bold")
     if filled:
-        text.append(f"  flor-replay show {names}", style="not bold")
+        names = " ".join(_quoted(name) for name in proposal.names)
+        text.append(f"\nflor-replay show {names}", style="not bold")
     return text
 
 

@@ -11,7 +11,7 @@ from flor_replay.cli.shell import DONE, PARTLY, say
 from flor_replay.errors import SourceProblem, UsageError
 
 
-@click.command("propagate")
+@click.command("propagate", short_help="Carry statements between three files; no store, no runs.")
 @click.argument("new")
 @click.argument("base")
 @click.argument("target")

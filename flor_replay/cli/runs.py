@@ -15,12 +15,12 @@ from flor_replay.cli.shell import DONE
 from flor_replay.errors import UsageError
 
 
-@click.command("runs")
+@click.command("runs", short_help="List the recorded runs.")
 @click.option("--last", type=int, metavar="N", help="Only the newest N.")
 @click.option("--where", metavar="SQL", help='Only runs for which this holds, e.g. "lr < 0.01".')
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def command(last: int | None, where: str | None, as_json: bool) -> int:
-    """List the runs of this project, newest last, with status, version, arguments and what can be replayed."""
+    """List the runs of this project, newest last. --json has their whole ids, reasons and numbers of replays."""
     from flor_replay.store.filters import runs_where
     from flor_replay.store.runs import all_runs
 
@@ -52,15 +52,15 @@ def command(last: int | None, where: str | None, as_json: bool) -> int:
     if not rows:
         click.echo("no runs yet", err=True)
         return DONE
-    table = table_of("run", "started", "script", "status", "version", "took", "checkpoints", "replays", "arguments")
+    columns = ("run", "started", "status", "version", "took", "check-\npoints", "script and arguments")
+    table = table_of(*columns, wrapped=columns[-1:])
     colours = {"finished": "green", "running": "cyan", "failed": "red", "crashed": "red", "stopped": "yellow"}
-    for row in rows:
-        took = duration(float(row["seconds"])) if row["seconds"] is not None else ""  # type: ignore[arg-type]
-        args = " ".join(f"{name}={value}" for name, value in row["args"].items())  # type: ignore[attr-defined]
-        status = str(row["status"])
+    for run, row in zip(runs, rows, strict=True):
+        took = duration(float(run.info["seconds"])) if run.info.get("seconds") is not None else ""
+        args = " ".join(f"{name}={value}" for name, value in run.args.items())
         table.add_row(
-            str(row["run"]), str(row["tstamp"]), str(row["filename"]), Text(status, style=colours.get(status, "")),
-            str(row["version"] or "none")[:8], took, str(row["checkpoints"]), str(row["replays"]), args,
+            run.run[-8:], f"{run.started:%Y-%m-%d %H:%M}", Text(run.status, style=colours.get(run.status, "")),
+            str(run.commit or "none")[:8], took, str(row["checkpoints"]), f"{run.filename} {args}",
         )  # fmt: skip
     screen = Console(highlight=False)
     if not screen.is_terminal:

@@ -42,7 +42,7 @@ def cli() -> None:
     """Hindsight replay: add a flor.log line today, get its values for every older version.
 
     \b
-    flor-replay add-log train.py     carry today's new statements into the older versions and fill their columns
+    flor-replay add-log train.py     fill today's new statements for older versions
     flor-replay show grad_norm loss  print the columns
     """
 

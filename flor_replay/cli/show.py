@@ -6,12 +6,12 @@ import sys
 
 import click
 
-from flor_replay.cli.common import find_project
-from flor_replay.cli.shell import DONE, say
+from flor_replay.cli.common import find_project, run_id
+from flor_replay.cli.shell import DONE, ERROR, say
 from flor_replay.errors import UsageError
 
 
-@click.command("show")
+@click.command("show", short_help="Print columns of the dataframe.")
 @click.argument("names", nargs=-1)
 @click.option("--last", type=int, metavar="N", help="Only the newest N runs.")
 @click.option("--runs", "only", multiple=True, metavar="RUN", help="Only this run (may be repeated).")
@@ -47,7 +47,7 @@ def command(
     root, store = find_project()
     if last is not None and last < 1:
         raise UsageError(f"--last {last}: at least 1")
-    runs: list[str] | None = list(only) or None
+    runs: list[str] | None = [run_id(store, name) for name in only] or None
     if where is not None:
         matching = runs_where(store, where)
         runs = [run for run in (runs or sorted(matching)) if run in matching]
@@ -65,16 +65,17 @@ def command(
     if as_csv:
         frame.to_csv(sys.stdout, index=False)
     elif as_json:
-        print(frame.to_json(orient="records", date_format="iso", default_handler=str, indent=1))
+        print(frame.to_json(orient="records", date_format="iso", date_unit="us", default_handler=str, indent=1))
     elif frame.empty:
         say("no rows")
     else:
         limit = None if rows == 0 or not sys.stdout.isatty() else rows
         with pd.option_context("display.width", None, "display.max_columns", None, "display.max_colwidth", 60):
-            print(frame.to_string(index=False, max_rows=limit, na_rep=""))
+            shown = {"tstamp": "{:%Y-%m-%d %H:%M:%S}".format}
+            print(frame.to_string(index=False, max_rows=limit, na_rep="", formatters=shown))
     for name in unknown:
         say(f"flor-replay: nothing was logged as {name!r}{_close(name, store)}")
-    return DONE
+    return ERROR if names and len(unknown) == len(names) else DONE
 
 
 def _close(name: str, store: str) -> str:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ _FOREIGN = (
     "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES",
     "GIT_COMMON_DIR", "GIT_NAMESPACE", "GIT_PREFIX", "GIT_CEILING_DIRECTORIES", "GIT_CONFIG_PARAMETERS",
 )  # fmt: skip
-_QUIET = ("-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "gc.auto=0", "-c", "core.quotePath=false",
+_QUIET = ("-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "core.splitIndex=false", "-c", "gc.auto=0", "-c", "core.quotePath=false",
           "-c", "advice.addEmbeddedRepo=false", "-c", "core.safecrlf=false", "-c", "commit.gpgSign=false")  # fmt: skip
 IDENTITY = {
     "GIT_AUTHOR_NAME": "flor-replay",
@@ -65,22 +66,17 @@ class GitCommands:
             "with_exceptions": False,
         }
         removed = {name: os.environ.pop(name) for name in _FOREIGN if name in os.environ}
-        stdin = None
         try:
-            if data is not None:
-                import tempfile
-
-                stdin = tempfile.TemporaryFile()
-                stdin.write(data)
-                stdin.seek(0)
-                options["istream"] = stdin
-            status, output, errors = self._git.execute(command, **options)
+            with tempfile.TemporaryFile() as stdin:
+                if data is not None:
+                    stdin.write(data)
+                    stdin.seek(0)
+                    options["istream"] = stdin
+                status, output, errors = self._git.execute(command, **options)
         except GitCommandNotFound:
             raise GitError("git is not installed, or not on PATH: install git to record and replay versions") from None
         finally:
             os.environ.update(removed)
-            if stdin is not None:
-                stdin.close()
         if status not in ok:
             raise GitError(_explain(str(errors), words, self.root))
         return bytes(output)

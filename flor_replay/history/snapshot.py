@@ -3,13 +3,14 @@
 Run as ``python -m flor_replay.history.snapshot ROOT RESULT``: writes what it took to RESULT as JSON.
 
 The tree is made in a copy of the index: tracked changes, deletions, and untracked files that git does not ignore go in. An
-untracked file over the limit is left out and told by path, size and digest. The same content on the same HEAD is the same
+untracked file over the limit, and one that is a secret by its name, is left out and told by path, size and digest. The same content on the same HEAD is the same
 commit, and a clean tree is HEAD itself.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fnmatch
 import os
 import shutil
 import sys
@@ -22,6 +23,20 @@ from flor_replay.project import STORE
 from flor_replay.store.layout import replace_json
 
 LARGE_BYTES = 10 * 1024 * 1024  # FLOR_MAX_FILE_BYTES: an untracked file over this is not taken
+TOTAL_BYTES = 200 * 1024 * 1024  # FLOR_MAX_TOTAL_BYTES: of untracked files over this together the largest are not taken
+# Untracked files that are secrets by their name: a replay finds them where they are, a version does not need them.
+SECRETS = (
+    ".env",
+    ".env.*",
+    "*.pem",
+    "*.key",
+    "id_rsa*",
+    "id_ed25519*",
+    ".netrc",
+    ".npmrc",
+    ".pypirc",
+    ".git-credentials",
+)
 REFS = "refs/flor/versions/"
 EXCLUDE = f"/{STORE}/"
 
@@ -50,10 +65,13 @@ def take(root: str) -> dict[str, Any]:
         commit = head if clean and head else _commit(git, tree, head)
         git.run("update-ref", REFS + commit, commit)
     warning = None
-    if large:
-        listed = ", ".join(f"{item['path']} ({item['bytes'] / 2**20:.0f} MB)" for item in large[:3])
-        more = f" and {len(large) - 3} more" if len(large) > 3 else ""
-        warning = f"left out of the version as too large: {listed}{more}. Add them to .gitignore or to git"
+    told = [item for item in large if not _is_secret(item["path"])]
+    if told:
+        listed = ", ".join(f"{item['path']} ({item['bytes'] / 2**20:.0f} MB)" for item in told[:3])
+        more = f" and {len(told) - 3} more" if len(told) > 3 else ""
+        warning = (
+            f"left out of the version as too large or unreadable: {listed}{more}. Add them to .gitignore or to git"
+        )
     return {
         "commit": commit,
         "head": head,
@@ -75,24 +93,35 @@ def _commit(git: GitCommands, tree: str, head: str | None) -> str:
 def _add_changes(git: GitCommands, env: dict[str, str], top: str) -> list[dict[str, Any]]:
     """Bring the index copy up to the working tree; returns the untracked files left out."""
     limit = int(os.environ.get("FLOR_MAX_FILE_BYTES", LARGE_BYTES))
+    left = int(os.environ.get("FLOR_MAX_TOTAL_BYTES", TOTAL_BYTES))
     from_top = {**env, "GIT_PREFIX": ""}
     changed = git.paths("-C", top, "ls-files", "-z", "--modified", "--deleted", env=from_top)
     wanted = list(dict.fromkeys(changed))
-    large = []
+    untracked = []
     for path in git.paths("-C", top, "ls-files", "-z", "--others", "--exclude-standard", env=from_top):
         if path.endswith("/") or path.startswith(f"{STORE}/") or f"/{STORE}/" in path:
             continue  # a repository of its own inside this one, or a store
         full = os.path.join(top, path)
         with contextlib.suppress(OSError):
-            status = os.lstat(full)
-            if status.st_size > limit:
-                large.append({"path": path, "bytes": status.st_size, "digest": _digest(full)})
-            else:
-                wanted.append(path)
+            untracked.append((os.lstat(full).st_size, path))
+    large = []
+    for size, path in sorted(untracked):  # the smallest first: of too much data the code is still taken
+        full = os.path.join(top, path)
+        readable = os.path.islink(full) or os.access(full, os.R_OK)
+        if size > limit or size > left or not readable or _is_secret(path):
+            large.append({"path": path, "bytes": size, "digest": _digest(full) if readable else None})
+        else:
+            left -= size
+            wanted.append(path)
     if wanted:
         data = b"".join(os.fsencode(path) + b"\0" for path in wanted)
-        git.run("-C", top, "update-index", "--add", "--remove", "-z", "--stdin", env=env, data=data)
+        git.run("-C", top, "update-index", "--add", "--remove", "--replace", "-z", "--stdin", env=env, data=data)
     return large
+
+
+def _is_secret(path: str) -> bool:
+    name = path.rpartition("/")[2]
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in SECRETS)
 
 
 def _digest(path: str) -> str:

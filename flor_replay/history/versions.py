@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from flor_replay.errors import GitError
 from flor_replay.history.gitcmd import IDENTITY, GitCommands
@@ -21,6 +21,7 @@ class History:
         self._git = GitCommands(root)
         self.top = self._git.text("rev-parse", "--show-toplevel")
         self._files: dict[tuple[str, str], bytes | None] = {}
+        self._renamed: dict[tuple[str, str], dict[str, str]] = {}
 
     def __enter__(self) -> History:
         return self
@@ -60,13 +61,30 @@ class History:
                     sources[path] = data
         return sources
 
-    def renamed_from(self, newer: str, older: str, path: str) -> str | None:
-        """What `path` of the newer version is called in the older one, when git sees a rename."""
-        output = self._git.paths("diff", "--name-status", "-z", "--find-renames=40%", "--diff-filter=R", older, newer)
-        for place in range(0, len(output) - 2, 3):
-            if output[place].startswith("R") and output[place + 2] == path:
-                return output[place + 1]
-        return None
+    def name_in(self, path: str, commits: Sequence[str]) -> str | None:
+        """What today's `path` is called in the last of `commits` (newest first), followed through renames between them.
+
+        A version that lacks the file is stepped over. None where the last one has no such file.
+        """
+        last = "HEAD" if self.has("HEAD") else commits[0]
+        for commit in commits:
+            if self.read(commit, path) is None:
+                older = self._renames(last, commit).get(path)
+                if older is None:
+                    continue
+                path = older
+            last = commit
+        return path if last == commits[-1] else None
+
+    def _renames(self, newer: str, older: str) -> dict[str, str]:
+        """Files that git takes for renamed: name in the newer version -> name in the older one."""
+        key = (newer, older)
+        if key not in self._renamed:
+            output = self._git.paths(
+                "diff", "--name-status", "-z", "--find-renames=40%", "--diff-filter=R", older, newer
+            )
+            self._renamed[key] = dict(zip(output[2::3], output[1::3], strict=True))
+        return self._renamed[key]
 
     def patched(self, commit: str, files: Mapping[str, bytes], message: str) -> str:
         """A commit, child of `commit`, in which `files` have these bytes. The same patch is the same commit."""

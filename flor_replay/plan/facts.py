@@ -52,7 +52,8 @@ class RunFacts:
 
     run: str
     status: str
-    seconds: float  # of the whole run, 0 if unknown
+    seconds: float  # of the whole run from its first record, 0 if unknown
+    start_up_seconds: float | None  # interpreter and imports before that
     main: MainLoop | None
 
 
@@ -92,9 +93,10 @@ def _loop_events(connection: duckdb.DuckDBPyConnection, runs: Sequence[Run]) -> 
 
 def _facts(run: Run, events: Sequence[_Event]) -> RunFacts:
     seconds = float(run.info.get("seconds", 0.0))
+    start_up = run.info.get("start_up_seconds")
     begun = [e for e in events if e.event == "begin" and len(e.loops) == 1]
     if not begun:
-        return RunFacts(run.run, run.status, seconds, None)
+        return RunFacts(run.run, run.status, seconds, start_up, None)
     durations: dict[tuple[str, int], dict[int, _Event]] = {}
     for event in events:
         if event.event == "duration" and len(event.loops) == 1:
@@ -108,7 +110,7 @@ def _facts(run: Run, events: Sequence[_Event]) -> RunFacts:
         ordinal,
         durations.get((begun[ordinal].loops[0], begun[ordinal].occurrences[0]), {}),
     )
-    return RunFacts(run.run, run.status, seconds, main)
+    return RunFacts(run.run, run.status, seconds, start_up, main)
 
 
 def _main_loop(

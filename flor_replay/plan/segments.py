@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from flor_instrument import Place
@@ -18,7 +18,7 @@ RESTORE_SECONDS = 0.05
 class Segment:
     """What one worker executes of one run.
 
-    - ``whole``: the script from start to end
+    - ``whole``: the script from start to end; of a run that was cut off, up to iteration `stop`, the last complete one
     - ``prefix``: the script until the main loop begins
     - ``iterations``: from the state at the start of iteration `first` (0: the script's own), iterations up to `stop`
     - ``exits``: of each iteration in `exits` the part after its nested loops, from the state at their exit
@@ -83,8 +83,9 @@ class RunPlan:
         return sum(segment.seconds for segment in self.segments)
 
 
-def plan_run(facts: RunFacts, need: Need, workers: int, start_up: float = START_UP_SECONDS) -> RunPlan:
+def plan_run(facts: RunFacts, need: Need, workers: int) -> RunPlan:
     """Segments for one run. `workers` is how many could work on this run alone."""
+    start_up = facts.start_up_seconds if facts.start_up_seconds is not None else START_UP_SECONDS
     main = facts.main
     if main is None:
         return _whole(facts, start_up, "no flor.loop was recorded")
@@ -96,8 +97,16 @@ def plan_run(facts: RunFacts, need: Need, workers: int, start_up: float = START_
 
 
 def _whole(facts: RunFacts, start_up: float, reason: str) -> RunPlan:
+    return RunPlan(facts.run, (whole(facts, start_up),), reason)
+
+
+def whole(facts: RunFacts, start_up: float = START_UP_SECONDS) -> Segment:
+    """Everything; of a run that was cut off in its main loop only what it had completed (the rest may be endless)."""
     segment = Segment("whole", seconds=facts.seconds + start_up, prefix=True, suffix=True)
-    return RunPlan(facts.run, (segment,), reason)
+    main = facts.main
+    if facts.status not in ("crashed", "stopped") or main is None or main.ended_by is not None or not main.iterations:
+        return segment
+    return replace(segment, loop=main.ordinal, stop=main.iterations)
 
 
 _TOP = {Place.BEFORE_NESTED, Place.ITERATION, Place.NESTED}
@@ -125,20 +134,35 @@ class _Planner:
         wanted = self._wanted()
         if not wanted:
             return RunPlan(self._facts.run, (), "none of its iterations is asked for")
+        plans = [(self._edges(self._whole_iterations(wanted)), self._reason())]
         skipping = self._skipped(wanted)
-        segments = [segment for group in _runs_of(wanted - skipping) for segment in self._iteration_segments(group)]
-        reason = (
-            "whole iterations, each segment from its checkpoint"
-            if len(segments) > 1 or not self._starts
-            else "whole iterations"
-        )
         if skipping:
-            segments += self._exit_segments(sorted(skipping))
-            reason = "the nested loop is skipped where its exit was captured"
-        elif not self._starts and self._main.points and any(not p.complete for p in self._main.points):
-            missing = next(p.missing[0] for p in self._main.points if not p.complete)
-            reason = f"from the start: no checkpoint is complete ({missing} could not be captured)"
-        return RunPlan(self._facts.run, tuple(self._edges(segments)), reason)
+            rest = self._whole_iterations(wanted - skipping)
+            plans.append(
+                (
+                    self._edges([*rest, *self._exit_segments(sorted(skipping))]),
+                    "the nested loop is skipped where the state at its exit was captured",
+                )
+            )
+        segments, reason = min(plans, key=lambda plan: makespan([s.seconds for s in plan[0]], self._workers))
+        return RunPlan(self._facts.run, tuple(segments), reason)
+
+    def _whole_iterations(self, wanted: set[int]) -> list[Segment]:
+        """Whole iterations, each group from the checkpoint before it; or all from the start, where that is quicker."""
+        if not wanted:
+            return []
+        groups = [segment for group in _runs_of(wanted) for segment in self._iteration_segments(group)]
+        first, last = min(wanted), max(wanted)
+        through = self._iteration_segments(range(first, last + 1))
+        return min(groups, through, key=lambda plan: makespan([s.seconds for s in plan], self._workers))
+
+    def _reason(self) -> str:
+        if self._starts:
+            return "whole iterations"
+        lacking = next((point for point in self._main.points if not point.complete), None)
+        if lacking is not None:
+            return f"whole iterations from the start: {lacking.missing[0]} could not be captured"
+        return "whole iterations from the start: no checkpoint was taken"
 
     def _wanted(self) -> set[int]:
         every = range(self._main.iterations)
@@ -294,6 +318,8 @@ def parse_iterations(text: str) -> tuple[str, frozenset[int] | range]:
     try:
         if ":" in spec:
             parts = [int(part) if part else None for part in spec.split(":")]
+            if len(parts) > 3 or (len(parts) == 3 and parts[2] is not None and parts[2] < 1):
+                raise ValueError
             start, stop, step = (parts + [None, None])[:3]
             return name, range(start or 0, 10**9 if stop is None else stop, step or 1)
         return name, frozenset(int(part) for part in spec.split(","))

@@ -55,7 +55,7 @@ def loop(name: str, iterable: Iterable[T]) -> Iterable[T]:
     session = _session.current()
     if session is None:
         return iterable
-    return session.loop(name, iterable)  # type: ignore[return-value]
+    return session.loop(name, iterable)
 
 
 @contextmanager

@@ -73,7 +73,7 @@ def cast(name: str, value: object, default: object) -> Any:
         if isinstance(default, (list, tuple, set)) and isinstance(value, list):
             return type(default)(value)
         value = str(value)
-    kind = type(default)
+    kind: Any = type(default)
     try:
         if default is None:
             return _guess(value)

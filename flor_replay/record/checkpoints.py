@@ -37,6 +37,7 @@ class Recorder:
         self._main: _MainLoop | None = None
         self._entered = 0
         self._enabled = os.environ.get("FLOR_CHECKPOINTS", "on").lower() not in ("off", "0", "no")
+        self._enabled = self._enabled and session.info["rank"] == 0
         # State is read from the frames of the thread that trains; a second thread's loops are logged only.
         self._thread = threading.get_ident()
 

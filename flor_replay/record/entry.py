@@ -77,6 +77,15 @@ def _interpreter_flags() -> list[str]:
     return flags
 
 
+def rank() -> int:
+    """This process's number among those that train together; a RANK alone may mean anything."""
+    for own, total in (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_NTASKS")):
+        mine, all_of_them = os.environ.get(own, ""), os.environ.get(total, "")
+        if mine.isdigit() and all_of_them.isdigit() and int(all_of_them) > 1:
+            return int(mine)
+    return 0
+
+
 def environment() -> dict[str, str]:
     return {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
 

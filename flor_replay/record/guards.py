@@ -16,8 +16,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
-
-
     from typing import NoReturn
 
     # Called with a reason, and with what to do later where it cannot be done now; says whether it was done.
@@ -49,7 +47,7 @@ def uncaught() -> str | None:
 
 
 def _handler(emergency: Emergency, name: str, owner: int) -> Callable[[int, FrameType | None], None]:
-    def handle(number: int, frame: FrameType | None) -> None:
+    def handle(number: int, _: FrameType | None) -> None:
         if os.getpid() == owner and not emergency(f"ended by {name}", lambda: handle(number, None)):
             return
         signal.signal(number, signal.SIG_DFL)
@@ -65,7 +63,7 @@ def _wrap_exit(emergency: Emergency) -> None:
         emergency(f"os._exit({status})", lambda: leave(status))
         leave(status)
 
-    os._exit = _exit  # type: ignore[assignment]
+    os._exit = _exit
 
 
 def _wrap_sys_exit(leaving: Callable[[str], None]) -> None:

@@ -49,7 +49,7 @@ class _AfterImport:
         if name != self._name:
             return None
         with contextlib.suppress(ValueError):
-            sys.meta_path.remove(self)  # type: ignore[arg-type]
+            sys.meta_path.remove(self)
         from importlib.util import find_spec
 
         spec = find_spec(name)
@@ -74,7 +74,7 @@ def when_there(name: str, then: Callable[[str], None]) -> None:
         with contextlib.suppress(Exception):
             then(name)
     else:
-        sys.meta_path.insert(0, _AfterImport(name, then))  # type: ignore[arg-type]
+        sys.meta_path.insert(0, _AfterImport(name, then))
 
 
 class StartRng:

@@ -78,7 +78,6 @@ class Session:
 
     def _first_info(self, given: dict[str, Any]) -> dict[str, Any]:
         started = entry.how_started(self.root)
-        rank = os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or "0"
         return {
             "format": layout.FORMAT,
             "run": self.folder.run,
@@ -90,7 +89,8 @@ class Session:
             "environment": entry.environment(),
             "machine": entry.machine(),
             "process": processes.identity(),
-            "rank": int(rank) if rank.isdigit() else 0,
+            "rank": entry.rank(),
+            "start_up_seconds": processes.age_seconds(),  # interpreter and imports, before the first record
             "args": {},
             **given,
         }
@@ -228,8 +228,8 @@ class Session:
     def flush(self) -> None:
         self.journal.flush()
 
-    def end(self, status: str, reason: str | None = None) -> None:
-        """Seal the run. Safe to call twice; the first call counts."""
+    def end(self, status: str, reason: str | None = None, *, seal: bool = True) -> None:
+        """End the run and seal it. Safe to call twice; the first call counts."""
         with self._lock:
             if self._closed or os.getpid() != self.pid:
                 return
@@ -256,12 +256,12 @@ class Session:
             problem = self._version.wait()
             if problem:
                 self.warn_once(problem)
-        if self.journal.broken:
+        if self.journal.broken or not seal:
             return
         try:
-            from flor_replay.store.sealing import seal
+            from flor_replay.store import sealing
 
-            seal(self.folder)
+            sealing.seal(self.folder)
         except Exception as error:  # the live log stays: nothing is lost, it is only slower to read
             warn(f"the log of this run stays unsealed ({type(error).__name__}: {error})")
 

@@ -181,7 +181,10 @@ def _at_exit() -> None:
     failure = None if session.interactive else guards.uncaught()
     if failure is None and _left is not None and session.records() == _left[1]:
         failure = _left[0]  # one that was caught is followed by other records
-    session.end("failed" if failure else "finished", failure)
+    # After Ctrl-C nothing large is imported: C code that runs Python code (as duckdb's import does) would make the
+    # interpreter forget that it has to end by SIGINT, and a shell's loop around the script would go on.
+    interrupted = isinstance(getattr(sys, "last_value", None), KeyboardInterrupt)
+    session.end("failed" if failure else "finished", failure, seal=not interrupted)
 
 
 def _emergency(reason: str, again: Callable[[], None]) -> bool:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from flor_replay.history.versions import History
-from flor_replay.plan.segments import START_UP_SECONDS, Segment
+from flor_replay.plan.segments import Segment, whole
+from flor_replay.processes import start_time
 from flor_replay.replay import evidence, fidelity, sandbox
 from flor_replay.replay.execution import Execution, Outcome
 from flor_replay.replay.fidelity import Verdict
@@ -66,7 +68,8 @@ class Backfill:
         """Do it all; reports newest first. On Ctrl-C the workers are ended and what was finished stays."""
         base = os.environ.get("FLOR_SCRATCH") or tempfile.gettempdir()
         os.makedirs(base, exist_ok=True)
-        scratch = tempfile.mkdtemp(prefix="flor-replay-", dir=base)
+        _discard_abandoned(base)
+        scratch = tempfile.mkdtemp(prefix=f"flor-replay-{os.getpid()}-{start_time(os.getpid())}-", dir=base)
         try:
             self._clean_up()
             tasks = self._tasks(scratch)
@@ -202,8 +205,7 @@ class Backfill:
 
     def _whole(self, task: Task) -> Task:
         replay = layout.new_run_id()
-        seconds = self._proposal.facts[task.run].seconds + START_UP_SECONDS
-        segment = Segment("whole", prefix=True, suffix=True, seconds=seconds)
+        segment = whole(self._proposal.facts[task.run])
         scratch = os.path.join(os.path.dirname(task.scratch), replay)
         self.reports[task.run].waiting += 1
         return replace(task, replay=replay, segment=segment, scratch=scratch)
@@ -231,3 +233,12 @@ class Backfill:
         if isinstance(info, dict):
             info["fidelity"] = verdict
             layout.replace_json(folder.info, info)
+
+
+def _discard_abandoned(base: str) -> None:
+    """Remove the scratch folders of backfills that were killed."""
+    for name in os.listdir(base):
+        found = re.fullmatch(r"flor-replay-(\d+)-(\w+)-\w+", name)
+        path = os.path.join(base, name)
+        if found and os.stat(path).st_uid == os.getuid() and str(start_time(int(found[1]))) != found[2]:
+            sandbox.discard(path)

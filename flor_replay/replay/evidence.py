@@ -31,11 +31,11 @@ def replayed(connection: duckdb.DuckDBPyConnection, replay: Run) -> dict[Key, Fi
 
 def _condition(facts: RunFacts, segment: Segment) -> str:
     main = facts.main
-    if segment.kind == "whole" or main is None:
+    if main is None or (segment.kind == "whole" and not segment.stop):
         return "true"
     inside = f"(loops[1] = {quote(main.name)} and occurrences[1] = {main.occurrence} and {{}})"
     parts = [f"(seq <= {main.began_seq})"]
-    if segment.kind == "iterations":
+    if segment.kind in ("iterations", "whole"):
         parts.append(inside.format(f"indices[1] >= {segment.first} and indices[1] < {segment.stop}"))
     elif segment.kind == "exits":
         skipped = sorted({name for _, name, _ in segment.exits})

@@ -81,7 +81,14 @@ class Execution:
         task.save(path)
         with open(folder.output, "wb") as output:
             process = subprocess.Popen(
-                [sys.executable, *task.entry.get("flags", ()), "-m", "flor_replay.replay.worker", path],
+                [
+                    sys.executable,
+                    *task.entry.get("flags", ()),
+                    "-m",
+                    "flor_replay.replay.worker",
+                    path,
+                    str(os.getpid()),
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

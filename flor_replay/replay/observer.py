@@ -147,7 +147,7 @@ class Replayer:
             return
         ordinal = self._entered
         self._entered += 1
-        if self._segment.kind == "whole" or ordinal != self._segment.loop:
+        if ordinal != self._segment.loop:
             return
         if self._segment.kind == "prefix":
             self._finish(self._session)
@@ -166,6 +166,9 @@ class Replayer:
                 if segment.restore is not None:
                     self._restore(segment.restore)
             elif loop.index + 1 == segment.stop and not segment.suffix:
+                self._finish(self._session)
+        elif segment.kind == "whole":
+            if loop.index + 1 == segment.stop:
                 self._finish(self._session)
         elif segment.kind == "exits":
             self._at += 1

@@ -216,8 +216,8 @@ def _file_patch(
         today = file.read()
     patch = None
     seen: set[bytes] = set()
-    for version in versions:
-        old = _find(history, version.commit, versions[0].commit, prefix + name)
+    for place, version in enumerate(versions):
+        old = _find(history, versions[: place + 1], prefix + name)
         if old is None or old[1] in seen:
             continue
         seen.add(old[1])
@@ -227,10 +227,14 @@ def _file_patch(
             line = f" line {error.line}" if error.line else ""
             raise SourceProblem(f"{name}{line}: {error}") from None
         if selection.names is not None:
-            units = tuple(unit for unit in patch.units if unit.name in selection.names)
-            if len({unit.name for unit in units}) < len(selection.names) and version is not versions[-1]:
+            kept = [place for place, unit in enumerate(patch.units) if selection.names & {unit.name, *unit.names}]
+            if len({patch.units[place].name for place in kept}) < len(selection.names) and version is not versions[-1]:
                 continue  # an older version may lack the statement that this one has
-            patch = replace(patch, units=units)
+            patch = replace(
+                patch,
+                units=tuple(patch.units[place] for place in kept),
+                parts=tuple(patch.parts[place] for place in kept),
+            )
         if patch.units:
             return FilePatch(prefix + name, today, patch)
     if not seen:
@@ -241,17 +245,11 @@ def _file_patch(
     )
 
 
-def _find(history: History, commit: str, newest: str, path: str) -> tuple[str, bytes] | None:
-    """The file in a version, under its name there."""
-    data = history.read(commit, path)
-    if data is not None:
-        return path, data
-    older = history.renamed_from(newest, commit, path)
-    if older is not None:
-        data = history.read(commit, older)
-        if data is not None:
-            return older, data
-    return None
+def _find(history: History, versions: Sequence[VersionProposal], path: str) -> tuple[str, bytes] | None:
+    """The file in the last of `versions` (newest first), under its name there."""
+    name = history.name_in(path, [version.commit for version in versions])
+    data = None if name is None else history.read(versions[-1].commit, name)
+    return None if name is None or data is None else (name, data)
 
 
 def _place(
@@ -262,18 +260,17 @@ def _place(
     prefix: str,
 ) -> None:
     """Propagate each file's patch into the version, along the versions between."""
-    newest = newer[0].commit if newer else version.commit
     changed: dict[str, bytes] = {}
     for file in files:
-        found = _find(history, version.commit, newest, file.path)
+        found = _find(history, [*newer, version], file.path)
         if found is None:
             if len(files) == 1:
                 version.problem = f"it has no file {file.path[len(prefix) :]}"
             continue
         path, target = found
         between: list[bytes] = []
-        for step in newer:
-            source = _find(history, step.commit, newest, file.path)
+        for place in range(len(newer)):
+            source = _find(history, newer[: place + 1], file.path)
             if source is not None and source[1] != target and source[1] not in between:
                 between.append(source[1])
         result = propagate(file.patch, target, between)

@@ -2,8 +2,8 @@
 
 Where Linux allows it (mount namespaces, with or without root), an overlay is mounted over the project's root, seen by this
 worker alone: the version's tree on top, the user's ignored files (data, environments) below it, and every write, delete
-and rename in scratch. Elsewhere the version is copied into scratch and the ignored files are linked file by file; writing
-to a linked file is refused by an audit hook.
+and rename in scratch. Elsewhere the version is copied into scratch, and the ignored files with it up to a limit; the rest
+are links, which an audit hook turns into copies when they are opened for writing.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from flor_replay.replay.task import Task
 _NEWNS, _NEWUSER = 0x00020000, 0x10000000
 _BIND, _REC, _PRIVATE = 4096, 16384, 1 << 18
 MANY_LINKS = 20_000
+COPIED_BYTES = 64 * 2**20  # of small ignored files: libraries that write through C would go through a link
 
 
 def enter(task: Task) -> str:
@@ -181,7 +182,7 @@ def _links(task: Task) -> str:
     if not os.path.isdir(tree):
         shutil.copytree(task.tree, tree, symlinks=True)
     hidden = set(_hidden(task))
-    count = 0
+    count = copied = 0
     for base, folders, files in os.walk(task.root):
         here = os.path.relpath(base, task.root)
         here = "" if here == "." else here
@@ -192,10 +193,18 @@ def _links(task: Task) -> str:
                 folders.remove(name)
                 _link(source, os.path.join(tree, here, name))
         for name in files:
-            if os.path.join(here, name) not in hidden:
-                count += 1
-                _link(os.path.join(base, name), os.path.join(tree, here, name))
-    _refuse_writes(task)
+            source, target = os.path.join(base, name), os.path.join(tree, here, name)
+            if os.path.join(here, name) in hidden or os.path.lexists(target):
+                continue
+            count += 1
+            size = os.lstat(source).st_size
+            if os.path.isfile(source) and not os.path.islink(source) and copied + size <= COPIED_BYTES:
+                copied += size
+                os.makedirs(os.path.dirname(target), exist_ok=True)
+                shutil.copy2(source, target)
+            else:
+                _link(source, target)
+    _copy_on_write(task)
     return tree
 
 
@@ -206,7 +215,7 @@ def _link(source: str, target: str) -> None:
     os.symlink(source, target)
 
 
-def _refuse_writes(task: Task) -> None:
+def _copy_on_write(task: Task) -> None:
     root = os.path.realpath(task.root) + os.sep
     store = os.path.realpath(task.store) + os.sep
     changing = os.O_WRONLY | os.O_RDWR | os.O_TRUNC | os.O_APPEND | os.O_CREAT
@@ -216,7 +225,12 @@ def _refuse_writes(task: Task) -> None:
             path, _, flags = arguments
             if not isinstance(path, (str, bytes, os.PathLike)) or not isinstance(flags, int) or not flags & changing:
                 return
-            real = os.path.realpath(os.fsdecode(path))
+            path = os.fsdecode(path)
+            real = os.path.realpath(path)
+            if os.path.islink(path) and os.path.isfile(real) and real.startswith(root):
+                os.unlink(path)
+                shutil.copy2(real, path)
+                return
         elif event in ("os.truncate", "os.chmod", "os.utime"):
             if not isinstance(arguments[0], (str, bytes, os.PathLike)):
                 return

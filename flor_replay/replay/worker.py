@@ -1,4 +1,4 @@
-"""A worker: one process, one task. ``python -m flor_replay.replay.worker TASK.json``
+"""A worker: one process, one task. ``python -m flor_replay.replay.worker TASK.json PARENT``
 
 Exit codes: 0 the segment was replayed; 3 it cannot be replayed this way (the whole run is tried instead); 1 the script
 failed. What happened is in the replay's run.json.
@@ -7,8 +7,10 @@ failed. What happened is in the replay's run.json.
 from __future__ import annotations
 
 import builtins
+import ctypes
 import os
 import runpy
+import signal
 import sys
 import time
 import traceback
@@ -27,9 +29,10 @@ MISMATCH = 3
 OWN = ("flor", "flor_replay", "flor_checkpoint", "flor_instrument")
 
 
-def main(path: str) -> int:
+def main(path: str, parent: int) -> int:
     task = Task.load(path)
     root = sandbox.enter(task)
+    _end_with(parent)
     os.environ["FLOR_REPLAY_TASK"] = path
     os.environ["FLOR_PROJECT_ROOT"] = root
     os.environ["FLOR_STORE"] = task.store
@@ -59,6 +62,14 @@ def main(path: str) -> int:
     # Straight out: the script's own exit handlers have had their turn in a run that was recorded, and threads that a
     # library left behind must not keep a worker alive.
     os._exit(code)
+
+
+def _end_with(parent: int) -> None:
+    """A command that was killed must not leave its workers behind. After the sandbox: a new user namespace resets it."""
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    if os.getppid() != parent:
+        os._exit(1)  # it was killed before
 
 
 def _limit_threads(count: int) -> None:
@@ -132,7 +143,7 @@ def _watch_reads(task: Task, root: str) -> None:
     import flor_checkpoint  # noqa: F401  (known by place before it is needed)
 
     own = [os.path.dirname(os.path.realpath(str(sys.modules[name].__file__))) for name in OWN if name in sys.modules]
-    system = (sys.prefix, sys.base_prefix, "/proc", "/sys", "/dev", task.scratch, *own)
+    system = (sys.prefix, sys.base_prefix, "/proc", "/sys", "/dev", *own)
     prefixes = (store, *(path + os.sep for path in system))
     changing = os.O_WRONLY | os.O_RDWR | os.O_TRUNC | os.O_APPEND | os.O_CREAT
     base = os.path.realpath(root) + os.sep
@@ -155,7 +166,8 @@ def _watch_reads(task: Task, root: str) -> None:
         if isinstance(flags, int) and flags & changing:
             written.add(real)
             return
-        if real in written or real.startswith(prefixes) or "__pycache__" in real:
+        in_scratch = real.startswith(task.scratch + os.sep) and not real.startswith(base)  # the tree may stand there
+        if real in written or in_scratch or real.startswith(prefixes) or "__pycache__" in real:
             return
         try:
             status = os.stat(real)
@@ -168,4 +180,4 @@ def _watch_reads(task: Task, root: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(sys.argv[1], int(sys.argv[2])))

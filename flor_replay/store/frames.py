@@ -7,7 +7,7 @@ them; nothing is dropped and nothing is aggregated. A name logged several times 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,14 +16,17 @@ import pandas as pd
 from flor_replay import values
 from flor_replay.errors import QueryError
 from flor_replay.store import records
-from flor_replay.store.runs import Run, all_runs, open_store
+from flor_replay.store.runs import Run, open_store
 
 if TYPE_CHECKING:
     import duckdb
 
 Shape = tuple[str, ...]  # names of the loops around a record, outermost first
 TRUSTED = ("exact", "close", "unchecked")
-_KEY = "\x1f"  # no log name holds it: columns of our own begin with it
+_KEY = "\x1f"  # no stored name holds it: columns of our own begin with it
+_LOOP = f"{_KEY}loop"
+# A shape in one text; the run's own level is '', a loop without a name is not.
+_SHAPE = f"case when len(loops) = 0 then '' else '{_KEY}' || array_to_string(loops, '{_KEY}') end"
 
 
 def build(
@@ -44,7 +47,21 @@ def build(
         if not isinstance(name, str):
             raise QueryError(f"a name is text, not {name!r}")
     _, store = open_store(root)
-    everything = all_runs(store)
+    return records.reading(
+        store, lambda everything: _build(everything, names, last, runs, filename, source, diverged, fidelity)
+    )
+
+
+def _build(
+    everything: Sequence[Run],
+    names: Sequence[str],
+    last: int | None,
+    runs: Sequence[str] | None,
+    filename: str | None,
+    source: str | None,
+    diverged: bool,
+    fidelity: bool,
+) -> pd.DataFrame:
     recorded = [run for run in everything if not run.replay_of and run.rank == 0]
     if filename is not None:
         recorded = [run for run in recorded if run.filename == filename or os.path.basename(run.filename) == filename]
@@ -58,7 +75,8 @@ def build(
     if not names:
         return overview(recorded)
     replays = [] if source == "recorded" else accepted_replays(everything, diverged)
-    return Pivot(recorded, replays, list(dict.fromkeys(names)), source, fidelity).frame()
+    stored = list(dict.fromkeys(values.clean_name(name) for name in names))
+    return Pivot(recorded, replays, stored, source, fidelity).frame()
 
 
 def accepted_replays(everything: Sequence[Run], diverged: bool = False) -> list[Run]:
@@ -68,24 +86,31 @@ def accepted_replays(everything: Sequence[Run], diverged: bool = False) -> list[
 
 
 def overview(recorded: Sequence[Run]) -> pd.DataFrame:
-    """One row a run with its arguments."""
-    rows = [
-        {
-            "projid": r.projid,
-            "tstamp": r.started,
-            "filename": r.filename,
-            "run": r.run,
-            "status": r.status,
-            **r.args,
-        }
-        for r in recorded
-    ]
-    columns = ["projid", "tstamp", "filename", "run", "status"]
-    return pd.DataFrame(rows, columns=None if rows else columns)
+    """One row a run with its arguments. An argument called like a column of the run stands under ``<name>_arg``."""
+    columns: dict[str, list[Any]] = {
+        "projid": [run.projid for run in recorded],
+        "tstamp": [run.started for run in recorded],
+        "filename": [run.filename for run in recorded],
+        "run": [run.run for run in recorded],
+        "status": [run.status for run in recorded],
+    }
+    fixed = frozenset(columns)
+    frame = pd.DataFrame(columns)
+    given = [run.args for run in recorded]
+    for name in dict.fromkeys(name for args in given for name in args):
+        present = np.array([name in args for args in given], dtype=bool)
+        column = _column([args[name] for args in given if name in args]).set_axis(np.flatnonzero(present))
+        column = column.reindex(range(len(recorded)))
+        frame[f"{name}_arg" if name in fixed else name] = _shown(column, pd.Series(present))
+    return frame
 
 
 class Pivot:
-    """One dataframe being made."""
+    """One dataframe being made.
+
+    The records are cut by *shape*, the names of the loops around them. A shape's records become a table with a column a
+    name; the tables of outer shapes are spread onto those of the shapes inside them.
+    """
 
     def __init__(
         self,
@@ -108,11 +133,13 @@ class Pivot:
             table = self._records(connection)
             if table.empty:
                 return self._empty()
-            shapes = [tuple(shape.split(_KEY)) if shape else () for shape in table["shape"].unique()]
-            self._depth = max(len(shape) for shape in shapes)
-            parts = self._parts(table, shapes)
+            self._values = {name: self._decode(table[table["name"] == name]) for name in self._names}
+            keys = dict.fromkeys(
+                key for name in self._names for key in table.loc[table["name"] == name, "shape"].unique()
+            )
+            shapes = {_shape(key): table[table["shape"] == key] for key in keys}
             loop_values = self._loop_values(connection, shapes)
-        return self._finish(parts, shapes, loop_values)
+        return self._finish(self._parts(shapes), list(shapes), loop_values)
 
     # -- reading ------------------------------------------------------------------------------------------------
 
@@ -121,6 +148,8 @@ class Pivot:
         wanted = [] if self._source == "backfilled" else self._recorded
         recorded = self._read(connection, wanted, "name in (select unnest(?))")
         recorded["rank"] = -1
+        recorded["place"] = recorded["run"].map(self._runs)
+        recorded["verdict"] = "recorded"
         filled = self._read(connection, self._replays, "name in (select unnest(?)) and hindsight > 0")
         if not filled.empty:
             order = {run.run: place for place, run in enumerate(self._replays)}
@@ -129,8 +158,6 @@ class Pivot:
             filled["rank"] = filled["run"].map(order)
             filled["verdict"] = filled["run"].map(verdict)
             filled["place"] = filled["run"].map(target)
-        recorded["place"] = recorded["run"].map(self._runs)
-        recorded["verdict"] = "recorded"
         return self._merge(recorded, filled)
 
     def _read(self, connection: duckdb.DuckDBPyConnection, runs: Sequence[Run], where: str) -> pd.DataFrame:
@@ -142,9 +169,10 @@ class Pivot:
             f", coalesce(occurrences[{d + 1}], -1) as c{d}, coalesce(indices[{d + 1}], -1) as i{d}"
             for d in range(int(depth))  # type: ignore[call-overload]
         )
+        # int_value is coalesced: a column with gaps would come as float64, and lose the digits of large numbers.
         return connection.execute(
-            f"select run, name, kind, int_value, float_value, text_value, array_to_string(loops, '{_KEY}') as shape, "
-            f"ordinal, hindsight, seq {levels} from ({source}) where {where} order by run, seq",
+            "select run, name, kind, coalesce(int_value, 0) as int_value, float_value, text_value, "
+            f"{_SHAPE} as shape, ordinal, hindsight, seq {levels} from ({source}) where {where} order by run, seq",
             [self._names],
         ).df()
 
@@ -168,108 +196,111 @@ class Pivot:
         both["ordinal"] = both.groupby(key[:-1], sort=False).cumcount()
         return both
 
+    def _decode(self, part: pd.DataFrame) -> pd.Series:
+        """The values of some records, with one type for all where they have one; by the index of `part`."""
+        kinds = set(part["kind"].unique())
+        plain = bool(part["text_value"].isna().all())
+        if kinds == {"float"} and plain:
+            return part["float_value"]
+        if kinds == {"int"} and plain:
+            return part["int_value"].astype("Int64")
+        if kinds == {"bool"}:
+            return part["int_value"].astype("boolean")
+        texts = part["text_value"].astype(object).where(part["text_value"].notna(), None)
+        columns = zip(part["run"], part["kind"], part["int_value"], part["float_value"], texts, strict=True)
+        found = []
+        for run, kind, whole, real, text in columns:
+            number = None if text is not None else real if kind == "float" else whole
+            found.append(values.decode(kind, number, text, self._folders[run]))
+        return _column(found).set_axis(part.index)
+
     # -- pivoting -----------------------------------------------------------------------------------------------
 
-    def _parts(self, table: pd.DataFrame, shapes: Sequence[Shape]) -> list[pd.DataFrame]:
-        """A table for each loop nest: its own names, with the values of outer levels repeated on its rows."""
-        wide = {shape: self._wide(table[table["shape"] == _KEY.join(shape)], shape) for shape in shapes}
-        parts = []
-        spread: dict[Shape, list[pd.DataFrame]] = {shape: [] for shape in shapes}  # rows of outer levels already shown
+    def _parts(self, shapes: dict[Shape, pd.DataFrame]) -> dict[Shape, pd.DataFrame]:
+        """The rows of each shape, with the values of outer levels repeated on them.
+
+        Rows of an outer level have a place of their own only where something of theirs is on no row inside them.
+        """
+        parts = {}
+        shown: dict[Shape, list[pd.DataFrame]] = {shape: [] for shape in shapes}
+        once = {shape: self._once(table, shape) for shape, table in shapes.items()}
         for shape in sorted(shapes, key=len, reverse=True):
-            part = wide[shape]
-            leaf = not any(len(other) > len(shape) and other[: len(shape)] == shape for other in shapes)
-            if not leaf:
-                part = self._not_shown(part, spread[shape], shape)
-            for outer in shapes:
-                if len(outer) < len(shape) and shape[: len(outer)] == outer:
-                    part, shown = self._spread(part, wide[outer], outer)
-                    spread[outer].append(shown)
-            if not part.empty:
-                parts.append(part.assign(**{f"{_KEY}shape": _KEY.join(shape)}))
+            part, several = self._wide(shapes[shape], shape, once[shape])
+            if shown[shape]:
+                path = _path(shape)
+                everywhere = pd.concat(shown[shape]).drop_duplicates()
+                apart = ~_among(part[path], everywhere) | _among(part[path], several[path])
+                part = part[apart]
+            if part.empty:
+                continue
+            outers = [outer for outer in shapes if len(outer) < len(shape) and shape[: len(outer)] == outer]
+            for outer in sorted(outers, key=len, reverse=True):
+                part, paths = self._spread(part, once[outer], outer)
+                shown[outer].append(paths)
+            parts[shape] = part
         return parts
 
-    def _levels(self, shape: Shape) -> list[str]:
-        return [column for depth in range(len(shape)) for column in (f"c{depth}", f"i{depth}")]
-
-    def _wide(self, part: pd.DataFrame, shape: Shape) -> pd.DataFrame:
-        """One row a (path, ordinal), a column a name. A name logged once in an iteration stands on all its rows."""
-        path = ["place", *self._levels(shape)]
-        key = [*path, "ordinal"]
-        rows = part[key].drop_duplicates(ignore_index=True)
-        repeated = bool((rows["ordinal"] > 0).any())
+    def _once(self, table: pd.DataFrame, shape: Shape) -> pd.DataFrame:
+        """One row a path, with the names that were logged once in it."""
+        path = _path(shape)
+        if (table["ordinal"] > 0).any():
+            table = table[table.groupby([*path, "name"], sort=False)["seq"].transform("size") == 1]
+        rows = table[path].drop_duplicates(ignore_index=True)
         for name in self._names:
-            mine = part[part["name"] == name]
-            if mine.empty:
-                continue
-            column = mine[key].assign(
-                **{f"{_KEY}v{name}": self._decode(mine), f"{_KEY}f{name}": mine["verdict"].to_numpy()}
-            )
-            if not repeated:
-                rows = rows.merge(column, on=key, how="left")
-                continue
-            single = column.groupby(path, sort=False)["ordinal"].transform("size") == 1
-            once = column[single].drop(columns="ordinal")
-            rows = rows.merge(once, on=path, how="left")
-            several = column[~single]
-            if not several.empty:
-                rows = rows.merge(several, on=key, how="left", suffixes=("", _KEY))
-                for kind in "vf":
-                    first, second = f"{_KEY}{kind}{name}", f"{_KEY}{kind}{name}{_KEY}"
-                    rows[first] = rows[first].where(rows[first].notna(), rows.pop(second))
+            cells = self._cells(table, name, path)
+            if not cells.empty:
+                rows = rows.merge(cells, on=path, how="left")
         return rows
 
-    def _spread(self, part: pd.DataFrame, outer: pd.DataFrame, shape: Shape) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Put the values of an outer level onto the rows inside it; where it has several rows itself, they stay apart."""
-        path = ["place", *self._levels(shape)]
-        single = outer.groupby(path, sort=False)["ordinal"].transform("size") == 1
-        once = outer[single].drop(columns="ordinal")
-        columns = [column for column in once.columns if column not in path and column not in part.columns]
-        joined = part.merge(once[[*path, *columns]], on=path, how="left")
-        clashing = [c for c in once.columns if c not in path and c in part.columns]
-        shown = part[path].drop_duplicates()
-        if clashing:  # a name logged at both levels: the outer value has its own row
-            values_here = once[[*path, *[c for c in clashing if c.startswith(f"{_KEY}v")]]].dropna(
-                how="all", subset=[c for c in clashing if c.startswith(f"{_KEY}v")]
-            )
-            shown = shown.merge(values_here[path].drop_duplicates().assign(own=True), on=path, how="left")
-            shown = shown[shown["own"].isna()].drop(columns="own")
-        return joined, shown.merge(once[path], on=path)
+    def _wide(self, table: pd.DataFrame, shape: Shape, once: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """One row a (path, ordinal), and the records of names logged several times in one iteration.
 
-    @staticmethod
-    def _not_shown(part: pd.DataFrame, spread: list[pd.DataFrame], shape: Shape) -> pd.DataFrame:
-        """Rows of an outer level that have nothing inside them to be repeated on."""
-        if not spread:
-            return part
-        path = [column for column in spread[0].columns]
-        shown = pd.concat(spread).drop_duplicates().assign(shown=True)
-        part = part.merge(shown, on=path, how="left")
-        return part[part["shown"].isna()].drop(columns="shown")
-
-    def _decode(self, part: pd.DataFrame) -> Any:
-        kinds = set(part["kind"])
-        if kinds == {"float"} and part["text_value"].isna().all():
-            return part["float_value"].to_numpy()
-        if kinds == {"int"} and part["text_value"].isna().all():
-            return part["int_value"].to_numpy(dtype="int64")
-        if kinds == {"bool"}:
-            return part["int_value"].to_numpy(dtype="int64").astype(bool)
-        found = np.empty(len(part), dtype=object)
-        columns = zip(
-            part["run"], part["kind"], part["int_value"], part["float_value"], part["text_value"], strict=True
+        A name logged once in an iteration stands on all its rows.
+        """
+        path = _path(shape)
+        sizes = (
+            table.groupby([*path, "name"], sort=False)["seq"].transform("size") if (table["ordinal"] > 0).any() else 1
         )
-        for place, (run, kind, whole, real, text) in enumerate(columns):
-            if kind in ("int", "bool"):
-                number = None if pd.isna(whole) else int(whole)
-            else:
-                number = None if kind != "float" or pd.isna(real) else real
-            found[place] = values.decode(kind, number, None if pd.isna(text) else text, self._folders[run])
-        if kinds == {"float"}:
-            return found.astype(float)
-        return found
+        several = table[(sizes > 1) & pd.Series(True, index=table.index)]
+        if several.empty:
+            return once.assign(ordinal=0), several
+        key = [*path, "ordinal"]
+        rows = pd.concat([several[key], once[path].assign(ordinal=0)]).drop_duplicates(ignore_index=True)
+        rows = rows.merge(once, on=path, how="left")
+        for name in self._names:
+            cells = self._cells(several, name, key)
+            if not cells.empty:
+                joined = rows[key].merge(cells, on=key, how="left")
+                rows = _fill(rows, joined, name, joined[_f(name)].notna())
+        return rows, several
+
+    def _cells(self, table: pd.DataFrame, name: str, key: list[str]) -> pd.DataFrame:
+        mine = table[table["name"] == name]
+        return mine[key].assign(**{_v(name): self._values[name].loc[mine.index], _f(name): mine["verdict"]})
+
+    def _spread(self, part: pd.DataFrame, outer: pd.DataFrame, shape: Shape) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Put the values of an outer level onto the rows inside it; also the paths of which nothing is left to show.
+
+        A name that a run logs at both levels keeps its inner values.
+        """
+        path = _path(shape)
+        joined = part[path].merge(outer, on=path, how="left")
+        hidden = pd.Series(False, index=outer.index)
+        for name in self._names:
+            if _v(name) not in outer.columns:
+                continue
+            free = pd.Series(True, index=joined.index)
+            if _v(name) in part.columns:
+                taken = part["place"][part[_f(name)].notna()].unique()
+                free = ~joined["place"].isin(taken)
+                hidden |= outer["place"].isin(taken) & outer[_f(name)].notna()
+            part = _fill(part.reset_index(drop=True), joined, name, free)
+        paths = part[path].drop_duplicates()
+        return part, paths[_among(paths, outer.loc[~hidden, path])]
 
     # -- loop values ----------------------------------------------------------------------------------------------
 
-    def _loop_values(self, connection: duckdb.DuckDBPyConnection, shapes: Sequence[Shape]) -> dict[Shape, pd.DataFrame]:
+    def _loop_values(self, connection: duckdb.DuckDBPyConnection, shapes: Iterable[Shape]) -> dict[Shape, pd.DataFrame]:
         """For each loop nest (and each part of it) the values of its innermost loop that differ from the index."""
         prefixes = {shape[: depth + 1] for shape in shapes for depth in range(len(shape))}
         if not prefixes:
@@ -279,71 +310,109 @@ class Pivot:
         for prefix in sorted(prefixes, key=len):
             levels = "".join(f", occurrences[{d + 1}] as c{d}, indices[{d + 1}] as i{d}" for d in range(len(prefix)))
             frame = connection.execute(
-                f"select run, kind, int_value, float_value, text_value {levels} from ({source}) "
-                "where event = 'value' and array_to_string(loops, ?) = ?",
-                [_KEY, _KEY.join(prefix)],
+                f"select run, kind, coalesce(int_value, 0) as int_value, float_value, text_value {levels} "
+                f"from ({source}) where event = 'value' and {_SHAPE} = ?",
+                ["".join(_KEY + name for name in prefix)],
             ).df()
             if not frame.empty:
                 frame["place"] = frame["run"].map(self._runs)
-                frame[f"{_KEY}loop"] = self._decode(frame)
-                keys = ["place", *self._levels(prefix)]
-                found[prefix] = frame[[*keys, f"{_KEY}loop"]].drop_duplicates(keys, keep="last")
+                frame[_LOOP] = self._decode(frame)
+                found[prefix] = frame[[*_path(prefix), _LOOP]].drop_duplicates(_path(prefix), keep="last")
         return found
 
     # -- the result -------------------------------------------------------------------------------------------------
 
     def _finish(
-        self, parts: list[pd.DataFrame], shapes: Sequence[Shape], loop_values: dict[Shape, pd.DataFrame]
+        self, parts: dict[Shape, pd.DataFrame], shapes: list[Shape], loop_values: dict[Shape, pd.DataFrame]
     ) -> pd.DataFrame:
-        loop_names = list(dict.fromkeys(name for shape in sorted(shapes, key=len, reverse=True) for name in shape))
-        loop_names.sort(key=lambda name: min(shape.index(name) for shape in shapes if name in shape))
+        labels = {shape: _labels(shape) for shape in shapes}
+        columns = list(
+            dict.fromkeys(label for shape in sorted(shapes, key=len, reverse=True) for label in labels[shape])
+        )
+        columns.sort(key=lambda label: min(found.index(label) for found in labels.values() if label in found))
+        first = {name: place for place, name in enumerate(dict.fromkeys(name for shape in shapes for name in shape))}
         frames = []
-        for part in parts:
-            shape_key = part[f"{_KEY}shape"].iloc[0]
-            shape = tuple(shape_key.split(_KEY)) if shape_key else ()
+        for shape, part in parts.items():
             out = part
-            for depth, name in enumerate(shape):
-                prefix = shape[: depth + 1]
-                if prefix in loop_values:
-                    keys = ["place", *self._levels(prefix)]
+            for depth, label in enumerate(labels[shape]):
+                found = loop_values.get(shape[: depth + 1])
+                if found is not None:
                     out = out.merge(
-                        loop_values[prefix].rename(columns={f"{_KEY}loop": f"{_KEY}w{name}"}),
-                        on=keys,
-                        how="left",
+                        found.rename(columns={_LOOP: f"{_KEY}w{label}"}), on=_path(shape[: depth + 1]), how="left"
                     )
-            for depth, name in enumerate(shape):
-                out[f"{_KEY}l{name}"] = out[f"i{depth}"]
+                rank = pd.Series(first[shape[depth]], index=out.index)
+                out = out.assign(**{f"{_KEY}l{label}": out[f"i{depth}"], f"n{depth}": rank})
             frames.append(out)
         whole = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0].reset_index(drop=True)
-        order = ["place"] + [c for d in range(self._depth) for c in (f"c{d}", f"i{d}") if c in whole.columns]
-        whole = whole.sort_values([*order, "ordinal"], kind="stable", na_position="last", ignore_index=True)
-        result: dict[str, Any] = {
-            "projid": [self._recorded[place].projid for place in whole["place"]],
-            "tstamp": pd.to_datetime([self._recorded[place].started for place in whole["place"]]),
-            "filename": [self._recorded[place].filename for place in whole["place"]],
-        }
-        result_frame = pd.DataFrame(result)
-        for name in loop_names:
-            column = whole.get(f"{_KEY}l{name}")
+        depths = range(max(len(shape) for shape in parts))
+        order = ["place", *(f"{kind}{depth}" for depth in depths for kind in "nci"), "ordinal"]
+        whole = whole.sort_values(order, kind="stable", na_position="last", ignore_index=True)
+        place = whole["place"].to_numpy()
+        result = pd.DataFrame(
+            {
+                "projid": np.array([run.projid for run in self._recorded], dtype=object)[place],
+                "tstamp": pd.to_datetime([run.started for run in self._recorded]).to_numpy()[place],
+                "filename": np.array([run.filename for run in self._recorded], dtype=object)[place],
+            }
+        )
+        for label in columns:
+            column = whole.get(f"{_KEY}l{label}")
             if column is not None:
-                result_frame[_free(name, result_frame, self._names)] = _integers(column)
-            value = whole.get(f"{_KEY}w{name}")
+                result[_free(label, result, self._names)] = _integers(column)
+            value = whole.get(f"{_KEY}w{label}")
             if value is not None:
-                result_frame[f"{name}_value"] = _typed(value)
+                result[f"{label}_value"] = _shown(value, value.notna())
         for name in self._names:
-            column = whole.get(f"{_KEY}v{name}")
-            result_frame[name] = _typed(column) if column is not None else _nothing(len(whole))
+            verdict = whole.get(_f(name), _nothing(len(whole)))
+            result[name] = _shown(whole.get(_v(name), _nothing(len(whole))), verdict.notna())
             if self._fidelity:
-                verdict = whole.get(f"{_KEY}f{name}")
-                result_frame[f"{name}_fidelity"] = verdict if verdict is not None else _nothing(len(whole))
-        result_frame.attrs["loops"] = tuple(loop_names)
-        return result_frame
+                result[f"{name}_fidelity"] = verdict.astype(object).where(verdict.notna(), None)
+        result.attrs["loops"] = tuple(columns)
+        return result
 
     def _empty(self) -> pd.DataFrame:
         columns = ["projid", "tstamp", "filename"]
         for name in self._names:
             columns += [name, f"{name}_fidelity"] if self._fidelity else [name]
         return pd.DataFrame(columns=columns)
+
+
+def _shape(key: str) -> Shape:
+    return tuple(key.split(_KEY)[1:])
+
+
+def _path(shape: Shape) -> list[str]:
+    """The columns that tell the loop paths of a shape apart."""
+    return ["place", *(f"{kind}{depth}" for depth in range(len(shape)) for kind in "ci")]
+
+
+def _labels(shape: Shape) -> list[str]:
+    """Column names for the loops of a nest; a loop inside one of its own name is told apart."""
+    return [f"{name}_{shape[:d].count(name) + 1}" if name in shape[:d] else name for d, name in enumerate(shape)]
+
+
+def _v(name: str) -> str:
+    return f"{_KEY}v{name}"
+
+
+def _f(name: str) -> str:
+    return f"{_KEY}f{name}"
+
+
+def _among(paths: pd.DataFrame, known: pd.DataFrame) -> pd.Series:
+    """Which rows of `paths` are rows of `known`, by the index of `paths`."""
+    marked = paths.merge(known.drop_duplicates().assign(known=True), how="left", on=list(paths.columns))
+    return marked["known"].notna().set_axis(paths.index)
+
+
+def _fill(rows: pd.DataFrame, cells: pd.DataFrame, name: str, where: pd.Series) -> pd.DataFrame:
+    """`rows` with the values of `name` in `cells`, which has the same rows, at the places `where`."""
+    for column in (_v(name), _f(name)):
+        new = cells[column].set_axis(rows.index)
+        if column in rows.columns:
+            new = new.where(where.set_axis(rows.index), rows[column])
+        rows = rows.assign(**{column: new})
+    return rows
 
 
 def _free(name: str, frame: pd.DataFrame, names: Sequence[str]) -> str:
@@ -359,21 +428,30 @@ def _integers(column: pd.Series) -> pd.Series:
     return column.astype("Int64") if column.isna().any() else column.astype("int64")
 
 
-def _typed(column: pd.Series) -> pd.Series:
-    """The values' own type: whole numbers stay whole beside missing ones."""
-    if column.dtype != object:
-        return column
-    present = column[column.notna()]
-    kinds = {type(value) for value in present}
-    if not kinds:
-        return column
+def _column(found: Sequence[object]) -> pd.Series:
+    """Values as a column of their own type that can have gaps. Whole numbers among fractions become fractions where
+    no digit is lost; what has no common type stays as it is."""
+    kinds = {type(value) for value in found}
     if kinds == {bool}:
-        return column.astype("boolean") if len(present) < len(column) else column.astype(bool)
-    if kinds == {int}:
-        try:
-            return column.astype("Int64") if len(present) < len(column) else column.astype("int64")
-        except (OverflowError, TypeError):
-            return column
+        return pd.Series(found, dtype="boolean")
+    if kinds == {int} and all(-(1 << 63) <= value < 1 << 63 for value in found):  # type: ignore[operator]
+        return pd.Series(found, dtype="Int64")
     if kinds == {float}:
-        return column.astype(float)
-    return column
+        return pd.Series(found, dtype="float64")
+    if kinds == {int, float} and all(type(value) is float or abs(value) <= 1 << 53 for value in found):  # type: ignore[arg-type]
+        return pd.Series(found, dtype="float64")
+    column = np.empty(len(found), dtype=object)
+    for place, value in enumerate(found):  # one by one: an array among them stays one value
+        column[place] = value
+    return pd.Series(column, dtype=object)
+
+
+def _shown(column: pd.Series, present: pd.Series) -> pd.Series:
+    """A column as it is given out: numbers without gaps in numpy's own types, None where there is nothing."""
+    if column.dtype == object:
+        return column.where(present.set_axis(column.index), None)
+    if column.isna().any():
+        return column
+    if column.dtype == "Int64":
+        return column.astype("int64")
+    return column.astype("bool") if column.dtype == "boolean" else column

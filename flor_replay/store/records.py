@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 from flor_replay.errors import StoreError
 from flor_replay.store import schema
-from flor_replay.store.runs import Run
+from flor_replay.store.runs import Run, all_runs
 
 if TYPE_CHECKING:
     import duckdb
+
+T = TypeVar("T")
 
 
 def log_tables(runs: Iterable[Run], *, loops: bool = False) -> list[str]:
@@ -55,6 +58,40 @@ def connect() -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect()
     connection.execute("set enable_progress_bar = false")
     return connection
+
+
+def reading(store: str, answer: Callable[[list[Run]], T]) -> T:
+    """What `answer` makes of the store's runs.
+
+    A run may be sealed while its live log is read: then it is read again. One whose files are broken is left out, with a
+    line on stderr.
+    """
+    import duckdb
+
+    try:
+        return answer(all_runs(store))
+    except (duckdb.Error, StoreError) as error:
+        runs = all_runs(store)
+        problems = {run.run: problem for run in runs if (problem := _broken(run)) is not None}
+        if not problems and isinstance(error, duckdb.Error) and not isinstance(error, duckdb.IOException):
+            raise  # the question was wrong
+        for run, problem in problems.items():
+            print(f"flor: run {run} is left out, its log cannot be read: {problem}", file=sys.stderr)
+        return answer([run for run in runs if run.run not in problems])
+
+
+def _broken(run: Run) -> str | None:
+    """Why a run's log cannot be read, if so."""
+    import duckdb
+
+    with connect() as connection:
+        try:
+            for loops in (False, True):
+                # every column, every row: a flipped byte shows only where it is
+                connection.execute(f"select sum(hash(columns(*))) from ({table([run], loops=loops)})").fetchall()
+        except duckdb.Error as error:
+            return str(error).splitlines()[0]
+    return None
 
 
 def fetch(

@@ -100,12 +100,13 @@ def read_run(store: str, run: str) -> Run | None:
     """One run; None where its record is missing or broken."""
     folder = layout.RunFolder(store, run)
     info = layout.read_json(folder.info)
-    if not isinstance(info, dict) or "run" not in info:
+    if not isinstance(info, dict) or info.get("run") != run or not isinstance(info.get("args"), dict):
         return None
-    version = layout.read_json(folder.version) or {}
-    if "pending" in version:
-        path = os.path.join(store, "pending", version["pending"])
-        version = layout.read_json(path) or {"error": "the version was not taken"}
+    version = layout.read_json(folder.version)
+    if isinstance(version, dict) and "pending" in version:
+        version = layout.read_json(os.path.join(store, "pending", str(version["pending"])))
+    if not isinstance(version, dict):
+        version = {"error": "the version was not taken"}
     status = str(info.get("status", "crashed"))
     if status == "running" and not _alive(info, folder):
         status = "crashed"

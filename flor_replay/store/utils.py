@@ -26,7 +26,7 @@ def latest(frame: pd.DataFrame) -> pd.DataFrame:
             loops.append(column)
     keys = [f"{column}_value" if f"{column}_value" in columns else column for column in loops]
     if not keys:
-        newest = frame["tstamp"].max()
-        return frame[frame["tstamp"] == newest].reset_index(drop=True)
+        newest: pd.DataFrame = frame.loc[frame["tstamp"] == frame["tstamp"].max()]
+        return newest.reset_index(drop=True)
     ordered = frame.sort_values("tstamp", kind="stable")
     return ordered.drop_duplicates(keys, keep="last").sort_index().reset_index(drop=True)

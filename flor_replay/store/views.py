@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from flor_replay.errors import QueryError
 from flor_replay.store import layout, records
-from flor_replay.store.runs import Run, all_runs, open_store
+from flor_replay.store.runs import Run, open_store
 
 if TYPE_CHECKING:
     import duckdb
@@ -34,12 +34,16 @@ def run_query(sql: str, root: str | None = None) -> pd.DataFrame:
     import duckdb
 
     _, store = open_store(root)
-    with records.connect() as connection:
-        register(connection, all_runs(store))
-        try:
+
+    def answer(everything: Sequence[Run]) -> pd.DataFrame:
+        with records.connect() as connection:
+            register(connection, everything)
             return connection.execute(sql).df()
-        except duckdb.Error as error:
-            raise QueryError(f"the query is wrong: {error}") from None
+
+    try:
+        return records.reading(store, answer)
+    except duckdb.Error as error:
+        raise QueryError(f"the query is wrong: {error}") from None
 
 
 def register(connection: duckdb.DuckDBPyConnection, everything: Sequence[Run]) -> None:

@@ -1,7 +1,34 @@
+"""Source to source: what today's file adds, where it goes in an older version, and what planning asks of a source.
+
+Pure functions on bytes: no files, no git, no torch.
+"""
+
+from __future__ import annotations
 
 from flor_instrument.carried import Carried, carried
 from flor_instrument.clocks import volatile_names
 from flor_instrument.hindsight import Patch, Unit, hindsight
+from flor_instrument.liveness import live_names, lost_but_dead
 from flor_instrument.places import Place, Where, where
 from flor_instrument.propagation import Placement, Propagation, Refusal, propagate, remove
 from flor_instrument.source import SourceError
+
+__all__ = [
+    "Carried",
+    "Patch",
+    "Place",
+    "Placement",
+    "Propagation",
+    "Refusal",
+    "SourceError",
+    "Unit",
+    "Where",
+    "carried",
+    "hindsight",
+    "live_names",
+    "lost_but_dead",
+    "propagate",
+    "remove",
+    "volatile_names",
+    "where",
+]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from .align import SURE, Alignment, align, plain, scope_grams
-from .names import Position, any_touch, header_use, use_of
+from .names import Position, any_touch, header_use, log_calls, use_of
 from .renames import Votes, compare_parameters, merged, votes_of, votes_of_arguments
 from .source import DEFINITIONS, FUNCTIONS, Block, Scope, Source, SourceError, Stmt, innermost_loop, is_docstring, parse
 from .splice import Unwritable, dedented, renamed
@@ -16,6 +16,7 @@ from .splice import Unwritable, dedented, renamed
 _ENOUGH = 0.75  # the evidence below which a place is refused
 _CLEAR = 0.15  # how much better the best scope must be than the next
 _SURER = 0.15  # how much surer one neighbour must be than the other to decide over something that may matter
+_EDGE = 0.5  # what the beginning or the end of a block counts against a statement
 _REACH = 40  # how many siblings on each side are looked at
 _SCOPES = 4  # how many scopes of a version are looked at for one statement
 
@@ -101,8 +102,14 @@ class View:
     def _others(self, ours: list[Stmt], old: Scope, renames: Mapping[str, str]) -> list[Stmt]:
         """The version's statements without those that it has of the patch already: they match nothing else."""
         carried = {plain(one.head, table) for one in self.added for table in (renames, {})}
-        carried -= {plain(one.head, table) for one in ours for table in (renames, {})}
-        return [one for one in old.flat if plain(one.head) not in carried] if carried else old.flat
+        lengths = {len(one) for one in carried}
+        near = {length + more for length in lengths for more in (0, 2, 4, 6, 8)}
+        twins = [one for one in old.flat if len(one.head) in near and plain(one.head) in carried]
+        if not twins:
+            return old.flat
+        own = {plain(one.head, table) for one in ours if len(one.head) in near for table in (renames, {})}
+        gone = {one for one in twins if plain(one.head) not in own}
+        return [one for one in old.flat if one not in gone]
 
     @staticmethod
     def _scope_votes(alignment: Alignment, new: Scope, old: Scope) -> Votes:
@@ -319,7 +326,15 @@ class _Gap:
         self.owned = owned
         self.alignment = alignment
         self.reads = reads
-        self.before, self.after = _neighbours(view, statement)
+        # An import inside a function says nothing about the place, unless the version has it too.
+        self.before, self.after = (
+            [
+                one
+                for one in siblings
+                if one in alignment.forward or not isinstance(one.node, ast.Import | ast.ImportFrom)
+            ]
+            for siblings in _neighbours(view, statement)
+        )
 
     def spot(self) -> Spot:
         if self.block.is_elif:
@@ -348,7 +363,10 @@ class _Gap:
             raise Unplaced("The condition that the statement stands under is not in this version.")
         if evidence < _ENOUGH:
             raise Unplaced("Too little of the code around it stands in this version to be sure of the place.")
-        index = self._choose(low, high, left_score if left_near else 0.0, right_score if right_near else 0.0)
+        # The end of a block is a weaker neighbour than a statement.
+        near_left = min(left_score, 1.0 if left is not None else _EDGE) if left_near else 0.0
+        near_right = min(right_score, 1.0 if right is not None else _EDGE) if right_near else 0.0
+        index = self._choose(low, high, near_left, near_right)
         self._check_twins(low, high, left, right)
         statements = self.block.statements
         return Spot(
@@ -474,19 +492,39 @@ class _Gap:
                 raise Unplaced("Neither of its neighbours stands in this version, and what does may matter.")
             return low if self.before else high
         # Both neighbours are there, with something between them: the one that has changed less decides.
-        if left < SURE and binding:
+        if _EDGE < left < SURE and binding:
             return max(one.index for one in binding) + 1
-        if abs(left - right) >= (_SURER if touching else 0.02):
+        if not touching and self._feed_next(gap, high):
+            return low
+        edge = _EDGE in {left, right}
+        if abs(left - right) >= (_SURER if touching else 0.02) and (touching or not edge):
             return low if left > right else high
         if not touching:
-            return high if self._grouped() == "right" else low
+            side = self._grouped()
+            if side is None and not self._is_log() and any(_acts(one) for one in gap):
+                raise Unplaced(f"It could stand before or after line {gap[0].line}, and their order may matter.")
+            return high if side == "right" else low
         first = touching[0]
         raise Unplaced(f"It could stand before or after line {first.line}, which may change what it reads.")
+
+    def _is_log(self) -> bool:
+        return bool(log_calls(self.view.today, self.statement.node))
+
+    def _feed_next(self, gap: list[Stmt], high: int) -> bool:
+        """Whether all that stands between the neighbours prepares the next one, and so belongs to it."""
+        statements = self.block.statements
+        return high < len(statements) and all(
+            any_touch(use_of(statements[high].node).reads, use_of(one.node).binds) for one in gap
+        )
 
     def _grouped(self) -> str | None:
         """Which neighbour the statement is written together with: blank lines separate it from the other."""
         lines = self.view.today.lines
-        above = self.statement.line >= 2 and not lines[self.statement.line - 2].strip()
+        line = self.statement.line - 1
+        while line >= 1 and lines[line - 1].lstrip().startswith("#"):
+            # A comment above the statement introduces it.
+            line -= 1
+        above = line >= 1 and not lines[line - 1].strip()
         below = self.statement.end_line < len(lines) and not lines[self.statement.end_line].strip()
         if above == below:
             return None
@@ -560,6 +598,12 @@ _STEPS = frozenset(
     ]
 )
 _SCALAR_CALLS = frozenset(["float", "int", "str", "len", "round", "abs", "repr", "print", "min", "max", "sum", "bool"])
+
+
+def _acts(statement: Stmt) -> bool:
+    """Whether it is, or has in it, a call that is made for what it does."""
+    nodes = [inner.node for inner in statement.walk()]
+    return any(isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) for node in nodes)
 
 
 def called_in_loop(source: Source, function: Scope) -> bool:

@@ -90,6 +90,8 @@ class Stmt:
     end_col: int
     head: tuple[str, ...]
     head_line: int
+    key: str  # equal for statements that are equal but for layout (of compound ones: whose headers are)
+    is_loop: bool
     order: int = -1
     blocks: list[Block] = field(default_factory=list)
     scope: Scope | None = None
@@ -97,11 +99,6 @@ class Stmt:
     @property
     def kind(self) -> str:
         return type(self.node).__name__
-
-    @cached_property
-    def key(self) -> str:
-        """Equal for statements that are equal but for layout (of compound ones: whose headers are)."""
-        return "\x1f".join(self.head)
 
     @cached_property
     def full_key(self) -> str:
@@ -113,10 +110,6 @@ class Stmt:
             for block in self.blocks
         )
         return self.key + "\x1d" + "\x1d".join(inner)
-
-    @cached_property
-    def is_loop(self) -> bool:
-        return isinstance(self.node, LOOPS)
 
     @cached_property
     def loop(self) -> Stmt | None:
@@ -282,7 +275,9 @@ class Source:
                 if isinstance(node, ast.Match):
                     head_line, head_col = node.cases[0].pattern.lineno, 0
             head = tokens_of(self.text_between(line, col, head_line, head_col))
-            statement = Stmt(node, block, index, line, end_line, col, end_col, head, head_line)
+            key = "\x1f".join(head)
+            is_loop = isinstance(node, LOOPS)
+            statement = Stmt(node, block, index, line, end_line, col, end_col, head, head_line, key, is_loop)
             statement.order = len(scope.flat)
             scope.flat.append(statement)
             block.statements.append(statement)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import textwrap
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -50,6 +51,52 @@ def with_statements(source: str, statements: Mapping[str, str] = STATEMENTS) -> 
         assert f"#{mark}\n" in source, mark
         source = source.replace(f"#{mark}\n", f"{statement}\n")
     return source
+
+
+def recorded(source: str) -> str:
+    """The script as it was: without the lines marked ``#@``."""
+    return "".join(line for line in textwrap.dedent(source).splitlines(keepends=True) if "#@ " not in line)
+
+
+def today(source: str) -> str:
+    """The script with the lines marked ``#@``."""
+    return textwrap.dedent(source).replace("#@ ", "")
+
+
+def journey(
+    tmp_path: Path,
+    source: str,
+    *names: str,
+    words: Sequence[str] = (),
+    files: Mapping[str, str | bytes] | None = None,
+    ignored: Mapping[str, str | bytes] | None = None,
+    code: int = 0,
+    again: bool = False,  # segments may turn out not to be enough
+    **options: Any,
+) -> Project:
+    """Record train.py without the lines marked ``#@``, add them, fill; every value must be the truth run's, bit for bit."""
+    project = Project(tmp_path / "project")
+    ignore = {".gitignore": "".join(f"/{name}\n" for name in ignored)} if ignored else {}
+    project.commit(files={"train.py": recorded(source), **ignore, **(files or {})})
+    project.write(ignored or {})
+    run = project.run("train.py", *words, **options)
+    project.write({"train.py": today(source)})
+    before = project.state()
+    done = project.command("add-log", "train.py", "--yes", check=code)
+    assert again or "was run instead" not in done.stderr, done.stderr
+    assert project.state() == before
+    expected = truth(
+        tmp_path / "truth",
+        {"train.py": today(source), **ignore, **(files or {})},
+        names,
+        "train.py",
+        *words,
+        ignored=ignored,
+        **options,
+    )
+    assert filled(project, names, run) == expected
+    assert all(expected.values()), "the truth has no values"
+    return project
 
 
 def bits(values: Sequence[Any]) -> list[str]:

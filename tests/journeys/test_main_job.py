@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -14,12 +13,19 @@ from tests.support import Project, json_of
 V1 = TRAIN.replace("grad", "g").replace(" w ", " weights ").replace("@ w)", "@ weights)")
 V1 = V1.replace("(w)", "(weights)").replace("w =", "weights =").replace("weights - lr", "weights - lr")
 V2 = TRAIN
-V3 = TRAIN.replace("acc = ", "accuracy = ").replace('"acc", acc', '"acc", accuracy').replace("lr * grad", "lr * grad * 0.9")
+V3 = (
+    TRAIN.replace("acc = ", "accuracy = ")
+    .replace('"acc", acc', '"acc", accuracy')
+    .replace("lr * grad", "lr * grad * 0.9")
+)
 NAMES = ["grad_norm", "w_norm", "w_max"]
 
 
 def in_v1(statements: dict[str, str]) -> dict[str, str]:
-    return {mark: s.replace("(grad)", "(g)").replace("(w)", "(weights)").replace(", w.", ", weights.") for mark, s in statements.items()}
+    return {
+        mark: s.replace("(grad)", "(g)").replace("(w)", "(weights)").replace(", w.", ", weights.")
+        for mark, s in statements.items()
+    }
 
 
 @pytest.fixture
@@ -39,7 +45,8 @@ def test_three_versions_filled(three: Project, tmp_path: Path) -> None:
     project.git("add", "notes.txt")
     project.write({"notes.txt": "staged, then changed\n"})
     before = project.state()
-    project.command("add-log", "train.py", "--yes")
+    done = project.command("add-log", "train.py", "--yes")
+    assert "was run instead" not in done.stderr  # checkpoints were enough
     assert project.state() == before
     first, second, third = project.runs()
     assert filled(project, NAMES, first) == truth(
@@ -59,7 +66,7 @@ def test_three_versions_filled(three: Project, tmp_path: Path) -> None:
 
     # A second call does nothing, and says so.
     done = project.command("add-log", "train.py", "--yes")
-    assert "filled before" in done.stderr
+    assert "3 of 3 versions filled before: nothing to replay" in done.stderr
     assert len(project.replays()) == len([r for r in project.replays() if r.fidelity])
     assert len(project.dataframe("grad_norm")) == 33
     assert project.state() == before
@@ -83,7 +90,7 @@ def test_dry_run_shows_each_diff_and_executes_nothing(three: Project) -> None:
     assert [s["name"] for s in told["files"][0]["statements"]] == NAMES
     assert [version["version"][:8] for version in told["versions"]] == commits[::-1]
     for version in told["versions"]:
-        assert version["names"] == NAMES
+        assert [p["name"] for p in version["placed"]] == NAMES
         assert [run["segments"] for run in version["runs"]] != []
     assert project.replays() == []
 
@@ -104,9 +111,8 @@ def test_without_a_terminal_it_asks_for_yes(three: Project) -> None:
 def test_json_result_is_complete(three: Project) -> None:
     three.write({"train.py": with_statements(V3, {"bottom": STATEMENTS["bottom"]})})
     told = json_of(three.command("add-log", "train.py", "--yes", "--json"))
-    reports = [report for version in told["versions"] for report in version["runs"]]
-    assert sorted(report["run"] for report in reports) == sorted(run.run for run in three.runs())
-    for report in reports:
+    assert sorted(report["run"] for report in told["results"]) == sorted(run.run for run in three.runs())
+    for report in told["results"]:
         assert report["verdict"] == "exact"
         assert report["compared"] > 0
 
@@ -115,7 +121,7 @@ def test_selections(three: Project) -> None:
     """--where, --last, --runs, --name, --iters, --jobs narrow what is replayed; the next call fills the rest."""
     project = three
     project.write({"train.py": with_statements(V3)})
-    first, second, third = project.runs()
+    first, _, third = project.runs()
     project.command("add-log", "train.py", "--yes", "--where", "lr > 0.15", "--name", "w_norm", "--jobs", "1")
     assert [len(project.values("w_norm", run)) for run in project.runs()] == [4, 0, 0]
     assert project.values("grad_norm", first) == []
@@ -163,16 +169,32 @@ def test_other_verbs(three: Project) -> None:
     rows = json_of(project.command("show", "loss", "--json", "--last", "1"))
     assert len(rows) == 12
     assert {"epoch", "step", "loss"} <= set(rows[0])
-    assert "nothing was logged as 'los' (there is loss)" in project.command("show", "los").stderr
+    assert "nothing was logged as 'los' (there is loss)" in project.command("show", "los", check=1).stderr
     assert "bad" not in project.command("doctor").stdout
     assert all(f["state"] != "bad" for f in json_of(project.command("doctor", "--json")))
     assert "main loop 'epoch'" in project.command("doctor", project.runs()[0].run[-8:]).stdout
     assert "\x1b" not in project.command("runs", env={"NO_COLOR": "1", "FORCE_COLOR": ""}).stdout
     project.write({"new.py": with_statements(V3), "base.py": V3, "old.py": V1})
-    assert project.command("propagate", "new.py", "base.py", "old.py").stdout == with_statements(V1, in_v1(STATEMENTS)).replace(
-        "", ""
-    ) or True
+    assert (
+        project.command("propagate", "new.py", "base.py", "old.py").stdout
+        == with_statements(V1, in_v1(STATEMENTS)).replace("", "")
+        or True
+    )
     for verb in ("add-log", "runs", "show", "plan", "propagate", "doctor"):
         assert "Usage:" in project.command(verb, "--help").stdout
     assert "Usage:" in project.command("--help").stdout
     assert project.command("nonsense", check=2).stderr
+
+
+def test_doctor_names_what_is_broken(three: Project) -> None:
+    first, second, _ = three.runs()
+    Path(first.folder.info).write_text("{ not json")
+    manifest = sorted(Path(second.folder.checkpoints).glob("*.json"))[0]
+    manifest.write_bytes(manifest.read_bytes()[:20])
+    done = three.command("doctor", check=1)
+    assert f"runs/{first.run} has no readable run.json" in done.stdout
+    assert second.run in done.stdout
+    assert three.command("runs").stdout.count("finished") == 2
+    three.write({"train.py": with_statements(V3)})
+    three.command("add-log", "train.py", "--yes")
+    assert [len(three.values("grad_norm", run)) for run in three.runs()] == [9, 12]

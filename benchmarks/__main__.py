@@ -1,0 +1,57 @@
+"""``make bench``: every benchmark as a table and, in benchmarks/results.json, as data.
+
+    python -m benchmarks             all of them
+    python -m benchmarks log import  some
+    python -m benchmarks --quick     fewer and smaller runs, to see that they work
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+from importlib import import_module
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.measure import Row
+
+BENCHMARKS = {
+    "import": "benchmarks.importing",
+    "log": "benchmarks.logging_calls",
+    "record": "benchmarks.recording",
+    "replay": "benchmarks.replaying",
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", help=f"of {', '.join(BENCHMARKS)}; all when left out")
+    parser.add_argument("--quick", action="store_true")
+    options = parser.parse_args()
+    unknown = [name for name in options.names if name not in BENCHMARKS]
+    if unknown:
+        parser.error(f"no benchmark is called {unknown[0]!r}; there are {', '.join(BENCHMARKS)}")
+    screen = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
+    screen.print(f"{platform.platform()}, Python {platform.python_version()}, {os.cpu_count()} CPUs; medians")
+    results: dict[str, list[dict[str, object]]] = {}
+    for name in options.names or BENCHMARKS:
+        rows: list[Row] = import_module(BENCHMARKS[name]).run(quick=options.quick)
+        table = Table(title=name, title_justify="left", box=None, pad_edge=False, header_style="bold")
+        for column in ("what", "ours", "beside", "ratio", "runs"):
+            table.add_column(column)
+        for row in rows:
+            table.add_row(row.what, row.show(row.ours), f"{row.show(row.beside)} {row.against}", f"{row.ratio:.3g} x", str(row.runs))
+        screen.print(table)
+        screen.print()
+        results[name] = [row.as_data() for row in rows]
+    (Path(__file__).parent / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

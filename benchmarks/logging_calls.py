@@ -1,0 +1,51 @@
+"""What a ``flor.log`` call costs the thread that trains, beside appending to a list."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tempfile
+from pathlib import Path
+
+from benchmarks.measure import Row, pairs, python
+
+SCRIPT = """
+import json, sys, time
+import flor
+
+N = int(sys.argv[1])
+flor.log("warm", 0.0)
+
+def ours():
+    began = time.perf_counter()
+    for step in flor.loop("step", range(N)):
+        flor.log("loss", step * 0.5)
+    return time.perf_counter() - began
+
+def plain():
+    records = []
+    began = time.perf_counter()
+    for step in range(N):
+        records.append(("loss", step, step * 0.5))
+    return time.perf_counter() - began
+
+print(json.dumps([ours() / N, plain() / N]))
+"""
+
+
+def run(quick: bool) -> list[Row]:
+    count = 20_000 if quick else 200_000
+    runs = 3 if quick else 9
+    with tempfile.TemporaryDirectory() as folder:
+        here = Path(folder)
+        subprocess.run(["git", "init", "-q"], cwd=here, check=True)
+        (here / "script.py").write_text(SCRIPT)
+
+        measured: list[float] = []
+
+        def ours() -> float:
+            both = json.loads(python(["script.py", str(count)], here, {"FLOR_CHECKPOINTS": "off"}).stdout)
+            measured[:] = both
+            return float(both[0])
+
+        return [pairs(f"flor.log in a flor.loop of {count:,}", ours, lambda: measured[1], "list.append of a tuple", runs)]

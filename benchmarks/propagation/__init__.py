@@ -1,0 +1,1 @@
+"""How often a statement lands in the right place of an older version."""
