@@ -1,8 +1,8 @@
 """``make bench``: every benchmark as a table and, in benchmarks/results.json, as data.
 
-    python -m benchmarks             all of them
-    python -m benchmarks log import  some
-    python -m benchmarks --quick     fewer and smaller runs, to see that they work
+python -m benchmarks             all of them
+python -m benchmarks log import  some
+python -m benchmarks --quick     fewer and smaller runs, to see that they work
 """
 
 from __future__ import annotations
@@ -45,7 +45,13 @@ def main() -> int:
         for column in ("what", "ours", "beside", "ratio", "runs"):
             table.add_column(column)
         for row in rows:
-            table.add_row(row.what, row.show(row.ours), f"{row.show(row.beside)} {row.against}", f"{row.ratio:.3g} x", str(row.runs))
+            table.add_row(
+                row.what,
+                row.show(row.ours),
+                f"{row.show(row.beside)} {row.against}",
+                f"{row.ratio:.3g} x",
+                str(row.runs),
+            )
         screen.print(table)
         screen.print()
         results[name] = [row.as_data() for row in rows]

@@ -13,7 +13,13 @@ def run(quick: bool) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         here = Path(folder)
         return [
-            pairs("python -c 'import flor'", lambda: timed(["-c", "import flor"], here), lambda: timed(["-c", "pass"], here), "python -c pass", runs),
+            pairs(
+                "python -c 'import flor'",
+                lambda: timed(["-c", "import flor"], here),
+                lambda: timed(["-c", "pass"], here),
+                "python -c pass",
+                runs,
+            ),
             pairs(
                 "the import statement alone",
                 lambda: float(_inside(here, "import flor")),

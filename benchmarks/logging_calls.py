@@ -48,4 +48,6 @@ def run(quick: bool) -> list[Row]:
             measured[:] = both
             return float(both[0])
 
-        return [pairs(f"flor.log in a flor.loop of {count:,}", ours, lambda: measured[1], "list.append of a tuple", runs)]
+        return [
+            pairs(f"flor.log in a flor.loop of {count:,}", ours, lambda: measured[1], "list.append of a tuple", runs)
+        ]

@@ -50,7 +50,12 @@ def pairs(what: str, ours: Callable[[], float], beside: Callable[[], float], aga
 def python(words: Sequence[str], cwd: Path, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """Run python; its output when it fails."""
     done = subprocess.run(
-        [sys.executable, *words], cwd=cwd, env={**os.environ, **(env or {})}, capture_output=True, text=True, check=False
+        [sys.executable, *words],
+        cwd=cwd,
+        env={**os.environ, **(env or {})},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         raise SystemExit(f"{' '.join(words)} failed:\n{done.stdout}\n{done.stderr}")

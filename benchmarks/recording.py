@@ -46,7 +46,10 @@ print(time.perf_counter() - began)
 
 def run(quick: bool) -> list[Row]:
     runs = 3 if quick else 7
-    shapes = [("steps of about 1.5 ms", 128, 10, 100 if quick else 200), ("steps of about 10 ms", 1024, 6, 30 if quick else 60)]
+    shapes = [
+        ("steps of about 1.5 ms", 128, 10, 100 if quick else 200),
+        ("steps of about 10 ms", 1024, 6, 30 if quick else 60),
+    ]
     return [_compare(name, width, epochs, steps, runs) for name, width, epochs, steps in shapes]
 
 
@@ -66,5 +69,9 @@ def _compare(name: str, width: int, epochs: int, steps: int, runs: int) -> Row:
             return float(python(["train.py"], project).stdout)
 
         return pairs(
-            f"training loop, {name}", ours, lambda: float(python(["train.py"], project, without).stdout), "without flor", runs
+            f"training loop, {name}",
+            ours,
+            lambda: float(python(["train.py"], project, without).stdout),
+            "without flor",
+            runs,
         )

@@ -53,15 +53,24 @@ def run(quick: bool) -> list[Row]:
             git(project, "commit", "-q", "-m", activation)
             python(["train.py"], project)
         again = rerun(base, epochs, steps)
-        for what, options in (("statement in an iteration, after the nested loop", {"bottom": BOTTOM}), ("statement in the nested loop", {"nested": NESTED})):
+        for what, options in (
+            ("statement in an iteration, after the nested loop", {"bottom": BOTTOM}),
+            ("statement in the nested loop", {"nested": NESTED}),
+        ):
             write(project, VERSIONS[-1], epochs, steps, **options)
             began = time.perf_counter()
             command = str(Path(sys.executable).parent / "flor-replay")
-            done = subprocess.run([command, "add-log", "train.py", "--yes"], cwd=project, capture_output=True, text=True, check=False)
+            done = subprocess.run(
+                [command, "add-log", "train.py", "--yes"], cwd=project, capture_output=True, text=True, check=False
+            )
             seconds = time.perf_counter() - began
             if done.returncode:
                 raise SystemExit(done.stdout + done.stderr)
-            rows.append(Row(f"{what}, {len(VERSIONS)} versions", seconds, again, "running the scripts again", seconds / again, 1))
+            rows.append(
+                Row(
+                    f"{what}, {len(VERSIONS)} versions", seconds, again, "running the scripts again", seconds / again, 1
+                )
+            )
             write(project, VERSIONS[-1], epochs, steps)
     return rows
 

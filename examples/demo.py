@@ -74,7 +74,9 @@ def demo(history: Path, scratch: Path) -> int:
 
     say.rule(f"flor-replay add-log {' '.join(scripts)} --yes")
     began = time.perf_counter()
-    done = subprocess.run([Path(sys.executable).parent / "flor-replay", "add-log", *scripts, "--yes"], cwd=project, check=False)
+    done = subprocess.run(
+        [Path(sys.executable).parent / "flor-replay", "add-log", *scripts, "--yes"], cwd=project, check=False
+    )
     seconds = time.perf_counter() - began
     untouched = Project(project, repository=False).state() == before
 
@@ -129,7 +131,11 @@ def column(folder: Path, run: Run, name: str) -> list[tuple[Any, ...]]:
 
 
 def compare(
-    versions: list[Version], recorded: list[Run], truths: dict[str, tuple[Path, Run]], project: Path, statements: dict[str, str]
+    versions: list[Version],
+    recorded: list[Run],
+    truths: dict[str, tuple[Path, Run]],
+    project: Path,
+    statements: dict[str, str],
 ) -> bool:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("version")

@@ -60,7 +60,12 @@ class Project:
         return self.git("rev-parse", "HEAD")
 
     def python(
-        self, *words: str, check: bool = True, cwd: str = ".", env: Mapping[str, str] | None = None, timeout: float = 120
+        self,
+        *words: str,
+        check: bool = True,
+        cwd: str = ".",
+        env: Mapping[str, str] | None = None,
+        timeout: float = 120,
     ) -> subprocess.CompletedProcess[str]:
         """Run python in the project; `check`: fail with its output when it fails."""
         return self._run([sys.executable, *words], check, cwd, env, timeout)
@@ -75,7 +80,12 @@ class Project:
         return new[0]
 
     def command(
-        self, *words: str, check: int | None = 0, cwd: str = ".", env: Mapping[str, str] | None = None, timeout: float = 280
+        self,
+        *words: str,
+        check: int | None = 0,
+        cwd: str = ".",
+        env: Mapping[str, str] | None = None,
+        timeout: float = 280,
     ) -> subprocess.CompletedProcess[str]:
         """Run ``flor-replay``; `check` is the exit code that is expected, None for any."""
         done = self._run([COMMAND, *words], False, cwd, env, timeout)

@@ -5,7 +5,19 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 
-_MODULES = {"time", "datetime", "timeit", "psutil", "pynvml", "GPUtil", "uuid", "resource", "tracemalloc", "socket", "platform"}
+_MODULES = {
+    "time",
+    "datetime",
+    "timeit",
+    "psutil",
+    "pynvml",
+    "GPUtil",
+    "uuid",
+    "resource",
+    "tracemalloc",
+    "socket",
+    "platform",
+}
 _CALLS = {
     "perf_counter", "perf_counter_ns", "process_time", "process_time_ns", "monotonic", "monotonic_ns", "time_ns",
     "utcnow", "now", "today", "elapsed_time", "memory_allocated", "max_memory_allocated", "memory_reserved",
@@ -40,7 +52,11 @@ def volatile_names(sources: Iterable[bytes]) -> frozenset[str]:
     for node in nodes:
         if isinstance(node, ast.Call) and _last(node.func) == "log" and len(node.args) >= 2:
             name = node.args[0]
-            if isinstance(name, ast.Constant) and isinstance(name.value, str) and _reads(node.args[1], tainted, imported):
+            if (
+                isinstance(name, ast.Constant)
+                and isinstance(name.value, str)
+                and _reads(node.args[1], tainted, imported)
+            ):
                 found.add(name.value)
     return frozenset(found)
 

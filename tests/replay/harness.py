@@ -41,7 +41,9 @@ def inserted_lines(path: str, before: str, after: str) -> tuple[Inserted, ...]:
     """The lines that `after` has and `before` has not."""
     matcher = difflib.SequenceMatcher(None, before.splitlines(), after.splitlines(), autojunk=False)
     return tuple(
-        Inserted(path, j1 + 1, j2, tag == "replace") for tag, _, _, j1, j2 in matcher.get_opcodes() if tag in ("insert", "replace")
+        Inserted(path, j1 + 1, j2, tag == "replace")
+        for tag, _, _, j1, j2 in matcher.get_opcodes()
+        if tag in ("insert", "replace")
     )
 
 
