@@ -320,7 +320,7 @@ def parse_iterations(text: str) -> tuple[str, frozenset[int] | range]:
             parts = [int(part) if part else None for part in spec.split(":")]
             if len(parts) > 3 or (len(parts) == 3 and parts[2] is not None and parts[2] < 1):
                 raise ValueError
-            start, stop, step = (parts + [None, None])[:3]
+            start, stop, step = [*parts, None, None][:3]
             return name, range(start or 0, 10**9 if stop is None else stop, step or 1)
         return name, frozenset(int(part) for part in spec.split(","))
     except ValueError:
