@@ -1,6 +1,6 @@
 """The generators' state at the start, so that an unseeded script can be replayed.
 
-``random`` and numpy seed themselves from the system when they are imported. Their state is taken at ``import flor`` where
+``random``, numpy and torch seed themselves from the system when they are imported. Their state is taken at ``import flor`` where
 they are there already, and right after their own import where they come later.
 """
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 # module whose import makes a generator -> how its state is read and put back, as JSON
-GENERATORS = ("random", "numpy.random")
+GENERATORS = ("random", "numpy.random", "torch")
 
 
 def read(name: str) -> Any:
@@ -24,6 +24,8 @@ def read(name: str) -> Any:
     if name == "random":
         version, state, gauss = module.getstate()
         return [version, list(state), gauss]
+    if name == "torch":
+        return bytes(module.get_rng_state().tolist()).hex()  # of the CPU: accelerators start from a fixed seed
     kind, keys, position, has_gauss, cached = module.get_state(legacy=True)
     return [kind, [int(key) for key in keys], int(position), int(has_gauss), float(cached)]
 
@@ -32,6 +34,8 @@ def write(name: str, state: Any) -> None:
     module = sys.modules[name]
     if name == "random":
         module.setstate((state[0], tuple(state[1]), state[2]))
+    elif name == "torch":
+        module.set_rng_state(module.tensor(list(bytes.fromhex(state)), dtype=module.uint8))
     else:
         import numpy as np
 

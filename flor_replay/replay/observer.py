@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from flor_replay import values
 from flor_replay.errors import ReplayMismatch
-from flor_replay.record import frames
+from flor_replay.record import args, frames
 from flor_replay.record.loops import Level, LoopIterator
 from flor_replay.record.run import Session
 from flor_replay.replay.task import Task
@@ -75,10 +75,17 @@ class ReplaySession(Session):
 
     def arg(self, name: str, default: object) -> object:
         kept = self.info["args"].get(name)
-        value = default if kept is None else _kept(kept, layout.RunFolder(self.task.store, self.task.run).files)
+        if kept is None:
+            value = default  # the added code asks for it: the recorded run did not
+        else:
+            value = args.cast(name, _kept(kept, layout.RunFolder(self.task.store, self.task.run).files), default)
         if name not in self._told:
             self._told.add(name)
-            self.journal.append(("r", name, self.encode(value), (), 0, 0.0, 0 if kept is not None else 1))
+            run = self.stack.levels[0]
+            ordinal = self._count_outside(run, name)
+            run.every[name] = run.every.get(name, 0) + 1
+            if kept is None:
+                self.journal.append(("r", name, self.encode(value), (), ordinal, 0.0, 1))
         return value
 
 

@@ -28,7 +28,7 @@ _spec.loader.exec_module(expand)
 QUICK = ("functions", "trainer_class", "sklearn_partial_fit")
 OTHERS = sorted(path.stem for path in IDIOMS.glob("*.py") if path.stem not in (*QUICK, "expand"))
 # Their state is in a live generator or in an iterator of loader workers: the manifest says so and replay starts at 0.
-UNCAPTURED = ("batch_generator",)
+UNCAPTURED = ("batch_generator", "step_loop")
 
 
 def all_statements(source: str) -> str:
