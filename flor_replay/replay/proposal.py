@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import os
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -235,6 +237,7 @@ def _file_patch(
                 units=tuple(patch.units[place] for place in kept),
                 parts=tuple(patch.parts[place] for place in kept),
             )
+        _check_calls(name, patch)
         if patch.units:
             return FilePatch(prefix + name, today, patch)
     if not seen:
@@ -243,6 +246,25 @@ def _file_patch(
     raise SourceProblem(
         f"{name} has no flor.log statement{wanted} that its recorded versions lack: add one and save the file"
     )
+
+
+def _check_calls(name: str, patch: Patch) -> None:
+    """A log call without a value would fail in every version: say so before anything runs."""
+    for unit in patch.units:
+        try:
+            tree = ast.parse(textwrap.dedent(unit.text))
+        except SyntaxError:
+            continue
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute) or node.func.attr != "log":
+                continue
+            starred = any(isinstance(arg, ast.Starred) for arg in node.args) or any(
+                k.arg is None for k in node.keywords
+            )
+            is_flor = isinstance(node.func.value, ast.Name) and node.func.value.id == "flor"
+            if is_flor and not starred and len(node.args) + len(node.keywords) < 2:
+                line = unit.line + node.lineno - 1
+                raise SourceProblem(f"{name} line {line}: {ast.unparse(node)} has no value: flor.log(name, value)")
 
 
 def _find(history: History, versions: Sequence[VersionProposal], path: str) -> tuple[str, bytes] | None:

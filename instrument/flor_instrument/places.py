@@ -17,6 +17,16 @@ from dataclasses import dataclass
 from flor_instrument.flow_graph import Builder, Graph, LoopSite, Op, Point, Unit
 from flor_instrument.scopes_calls import Function, Index, Module, own_nodes, tail
 
+_RUNTIME_IMPORTS = (
+    b"import_module",
+    b"__import__",
+    b"importlib",
+    b"runpy",
+    b"exec(",
+    b"eval(",
+    b"pickle",
+    b"entry_points",
+)
 DEEPEST = 5  # flor loops inside one another; more of them than this are recursion
 
 
@@ -323,7 +333,10 @@ def _where(files: Mapping[str, bytes], script: str, path: str, line: int) -> Whe
         return _everywhere(f"{index.broken[0]} cannot be parsed")
     module = index.modules.get(path)
     if module is None:
-        return _everywhere(f"no import leads from {script} to {path}")
+        # Names that import at run time, or run files: the text of what is reached has none of them, or all is open.
+        if any(word in files[reached] for reached in index.modules if reached in files for word in _RUNTIME_IMPORTS):
+            return _everywhere(f"{script} imports at run time, perhaps {path}")
+        return Where(frozenset(), (), f"{script} does not import {path}")
     statements = _statements_at(module.tree, line)
     if not statements:
         return _everywhere(f"no statement stands at {path} line {line}")

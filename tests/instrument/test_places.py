@@ -421,7 +421,7 @@ CASES: dict[str, str | dict[str, str]] = {
             import flor
             def accuracy():
                 for x in flor.loop("other", range(3)):
-                    pass  #= ANYWHERE
+                    pass  #= NOWHERE
             """,
     },
     "trainer over files with inheritance": {
@@ -785,7 +785,8 @@ def test_every_place_of_a_line(name: str) -> None:
             if "#= " not in line:
                 continue
             wanted = line.split("#= ")[1].split()
-            expected = ANYWHERE if wanted == ["ANYWHERE"] else {Place[w] for w in wanted}
+            named = {"ANYWHERE": ANYWHERE, "NOWHERE": frozenset()}
+            expected = named[wanted[0]] if wanted[0] in named else {Place[w] for w in wanted}
             found = where(files, script, (path, number))
             assert found.places == expected, (path, line, found)
             assert found.reason
@@ -837,7 +838,7 @@ def test_several_main_loops_are_told_apart() -> None:
     [
         ({"train.py": b"def ("}, ("train.py", 1), "cannot be parsed"),
         ({"train.py": b"x = 1\n"}, ("other.py", 1), "not among the files"),
-        ({"train.py": b"x = 1\n", "b.py": b"y = 1\n"}, ("b.py", 1), "no import leads"),
+        ({"train.py": b"import importlib\n", "b.py": b"y = 1\n"}, ("b.py", 1), "imports at run time"),
         ({"train.py": b"import b\n", "b.py": b"y = (\n"}, ("train.py", 1), "b.py cannot be parsed"),
         ({"train.py": b"x = 1\n\n"}, ("train.py", 2), "no statement"),
         ({"train.py": b"\xff\xfe\x00"}, ("train.py", 1), "cannot be parsed"),
@@ -848,3 +849,9 @@ def test_what_cannot_be_read_may_be_anywhere(files: dict[str, bytes], target: tu
     found = where(files, "train.py", target)
     assert found.places == ANYWHERE
     assert words in found.reason
+
+
+def test_a_file_that_is_not_imported_is_nowhere() -> None:
+    found = where({"train.py": b"x = 1\n", "b.py": b"y = 1\n"}, "train.py", ("b.py", 1))
+    assert found.places == frozenset()
+    assert "does not import" in found.reason

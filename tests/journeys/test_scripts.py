@@ -201,9 +201,6 @@ def test_loop_in_a_method_and_log_in_a_property_of_it(tmp_path: Path) -> None:
     journey(tmp_path, source, "length", "spread", "best", words=["--kwargs", "seed=9"])
 
 
-@pytest.mark.xfail(
-    reason="where() answers 'everywhere' for a script from which no import leads to the file", strict=True
-)
 def test_two_scripts_in_one_project(project: Project) -> None:
     """A statement of one script does not run the other."""
     project.commit(files={"train.py": TRAIN, "prep.py": "import flor\nflor.log('rows', 10)\n"})
