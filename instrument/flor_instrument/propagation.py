@@ -79,7 +79,7 @@ def propagate(patch: Patch, target: bytes, path: Sequence[bytes] = ()) -> Propag
                 continue
             del plan.refused[unit]
             route = "history"
-    return _finish(patch, target, plan, route)
+    return _finish(patch, target, plan, route, path)
 
 
 def remove(patched: bytes, placements: Iterable[Placement]) -> bytes:
@@ -174,21 +174,21 @@ def _single(patch: Patch, unit: int) -> Patch:
 # ---- the result -------------------------------------------------------------------------------------------------
 
 
-def _finish(patch: Patch, target: bytes, plan: _Plan, route: str) -> Propagation:
+def _finish(patch: Patch, target: bytes, plan: _Plan, route: str, path: Sequence[bytes] = ()) -> Propagation:
     """Apply what was planned and prove it; what cannot be proven is refused."""
     planned = dict(plan.planned)
     refused = dict(plan.refused)
     result = _apply(target, planned)
-    reason = _proof(patch, target, result, planned)
+    reason = _proof(patch, target, result, planned, path)
     if reason is not None:
         for unit in sorted(planned):
             alone = {unit: planned[unit]}
-            why = _proof(patch, target, _apply(target, alone), alone)
+            why = _proof(patch, target, _apply(target, alone), alone, path)
             if why is not None:
                 refused[unit] = why
                 del planned[unit]
         result = _apply(target, planned)
-        reason = _proof(patch, target, result, planned)
+        reason = _proof(patch, target, result, planned, path)
         if reason is not None:
             refused.update(dict.fromkeys(planned, reason))
             planned = {}
@@ -266,6 +266,7 @@ def _proof(
     target: bytes,
     result: tuple[bytes, tuple[Placement, ...]],
     planned: dict[int, list[Planned]],
+    path: Sequence[bytes],
 ) -> str | None:
     data, placements = result
     if not planned:
@@ -276,7 +277,12 @@ def _proof(
     if patch.today is None:
         return None
     again = _plan_safely(patch, data, frozenset(planned))
-    if again.planned or again.refused:
+    if again.refused and path:  # found along the history: that is the way on which it must be known again
+        stepped = _along(patch, data, path, frozenset(again.refused))
+        again.planned.update(stepped.planned)
+    elif again.refused:
+        return "The result could not be proven: the statement is not recognised where it was put."
+    if again.planned:
         return "The result could not be proven: propagating once more would change it again."
     return None
 
