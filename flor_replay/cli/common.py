@@ -125,8 +125,3 @@ def duration(seconds: float) -> str:
 
 def plural(count: int, word: str) -> str:
     return f"{count} {word}" if count == 1 else f"{count} {word}s"
-
-
-def jsonable(value: object) -> object:
-    """For ``json.dumps(default=…)``."""
-    return str(value)

@@ -107,7 +107,6 @@ class _MainLoop:
         self._wanted = False  # the running iteration is due: its exits and the next start are captured
         self._asked = -1  # the iteration for which the policy was asked
         self._stall = 0.0
-        self._between: list[str] = []
 
     def before_fetch(self) -> None:
         if self._policy is None:
@@ -160,7 +159,7 @@ class _MainLoop:
             project_root=Path(session.root),
             on_warning=session.warn_once,
         )
-        spaces, _, self._between = frames.namespaces(session.root, session.explicit)
+        spaces, _, _ = frames.namespaces(session.root, session.explicit)
         seconds = capturer.baseline(spaces)
         self._capturer = capturer
         self._policy = AdaptivePolicy()

@@ -34,8 +34,6 @@ FULL = 50_000  # records waiting; past that the calling thread writes
 
 Path = tuple[tuple[str, int, int], ...]  # (loop name, occurrence, index), outermost first
 
-EMPTY: Fields = ("none", None, None)
-
 
 def _fields(fields: Fields) -> str:
     kind, number, text = fields

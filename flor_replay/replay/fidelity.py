@@ -46,9 +46,6 @@ class Verdict:
         }
 
 
-ORDER = ("exact", "unchecked", "close", "diverged")
-
-
 def worst(verdicts: Iterable[str]) -> str:
     """The verdict on parts together: nothing compared in one part does not spoil what was exact in another."""
     found = set(verdicts)

@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from time import perf_counter
 from typing import Any, NoReturn
 
 from flor_replay import values
@@ -112,7 +111,6 @@ class Replayer:
         self._restored = False  # in this iteration, for "exits"
         self._restorer: Any = None
         self._manifests: dict[str, Any] | None = None
-        self.restore_seconds = 0.0
 
     # -- which records count ---------------------------------------------------------------------------------------
 
@@ -241,7 +239,6 @@ class Replayer:
     def _restore(self, checkpoint: str) -> None:
         from flor_checkpoint import load, manifests
 
-        began = perf_counter()
         folder = layout.RunFolder(self._task.store, self._task.run)
         if self._manifests is None:
             self._manifests = {manifest.id: manifest for manifest in manifests(Path(folder.checkpoints))[0]}
@@ -257,4 +254,3 @@ class Replayer:
             listed = "; ".join(problems[:3])
             raise ReplayMismatch(f"the state cannot be put back whole: {listed}")
         frames.bind(functions, restored.bindings, restored.unbind)
-        self.restore_seconds += perf_counter() - began
