@@ -330,10 +330,13 @@ def _plan(
     sources = history.python_sources(version.patched)
     version.volatile = volatile_names(sources.values())
     share = max(1, -(-jobs * 2 // max(1, count)))  # workers that one run may use when many are replayed together
+    kept: dict[str, tuple[str | None, bool]] = {}  # what the patch carries, by script: its runs share the answer
     for run in version.runs:
         facts = known[run.run]
         script = prefix + run.filename
-        need, version.reason = _need(version, sources, script, facts, *_carried(version, sources, script))
+        if script not in kept:
+            kept[script] = _carried(version, sources, script)
+        need, version.reason = _need(version, sources, script, facts, *kept[script])
         if selection.iterations is not None and facts.main is not None:
             loop, chosen = selection.iterations
             if loop != facts.main.name:
