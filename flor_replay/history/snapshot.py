@@ -1,6 +1,7 @@
 """The version that a script runs, as a commit under ``refs/flor/``: HEAD, branch, index and status stay as they are.
 
-Run as ``python -m flor_replay.history.snapshot ROOT RESULT``: writes what it took to RESULT as JSON.
+Run as ``python -m flor_replay.history.snapshot ROOT STORE STARTED RESULT``: writes what it took to RESULT as JSON. STARTED
+is when the script started, in nanoseconds.
 
 The tree is made in a copy of the index: tracked changes, deletions, and untracked files that git does not ignore go in. An
 untracked file over the limit, and one that is a secret by its name, is left out and told by path, size and digest. The same content on the same HEAD is the same
@@ -18,6 +19,7 @@ import tempfile
 from typing import Any
 
 from flor_replay.errors import FlorError
+from flor_replay.history import inputs
 from flor_replay.history.gitcmd import IDENTITY, GitCommands
 from flor_replay.project import STORE
 from flor_replay.store.layout import replace_json
@@ -41,14 +43,15 @@ REFS = "refs/flor/versions/"
 EXCLUDE = f"/{STORE}/"
 
 
-def take(root: str) -> dict[str, Any]:
-    """Take the version of the working tree at `root`.
+def take(root: str, store: str, started_ns: int) -> dict[str, Any]:
+    """Take the version of the working tree at `root`, and list in `store` what else a run that started then can read.
 
-    Returns {"commit", "head", "branch", "clean", "large": [{"path", "bytes", "digest"}], "warning"}.
+    Returns {"commit", "head", "branch", "clean", "large": [{"path", "bytes", "digest"}], "inputs", "warning"}.
     Raises GitError where git refuses.
     """
     with GitCommands(root) as git:
         top = git.text("rev-parse", "--show-toplevel")
+        taker = inputs.Taker(git, top, store, started_ns)
         head = git.try_text("rev-parse", "--verify", "--quiet", "HEAD")
         branch = git.try_text("symbolic-ref", "--quiet", "--short", "HEAD")
         _exclude_store(git, root)
@@ -59,11 +62,12 @@ def take(root: str) -> dict[str, Any]:
                 # The time stamp goes along: git looks again at files as new as their index ("racily clean").
                 shutil.copy2(real, index)
             env = {"GIT_INDEX_FILE": index}
-            large = _add_changes(git, env, top)
+            large = _add_changes(git, env, top, taker)
             tree = git.text("write-tree", env=env)
         clean = head is not None and git.try_text("rev-parse", "--verify", "--quiet", f"{head}^{{tree}}") == tree
         commit = head if clean and head else _commit(git, tree, head)
         git.run("update-ref", REFS + commit, commit)
+        listing = taker.keep()
     warning = None
     told = [item for item in large if not _is_secret(item["path"])]
     if told:
@@ -78,6 +82,7 @@ def take(root: str) -> dict[str, Any]:
         "branch": branch,
         "clean": clean,
         "large": large,
+        "inputs": listing,
         "warning": warning,
     }
 
@@ -90,7 +95,7 @@ def _commit(git: GitCommands, tree: str, head: str | None) -> str:
     return git.text("commit-tree", tree, *parents, "-m", "flor: a version as it ran", env=env)
 
 
-def _add_changes(git: GitCommands, env: dict[str, str], top: str) -> list[dict[str, Any]]:
+def _add_changes(git: GitCommands, env: dict[str, str], top: str, taker: inputs.Taker) -> list[dict[str, Any]]:
     """Bring the index copy up to the working tree; returns the untracked files left out."""
     limit = int(os.environ.get("FLOR_MAX_FILE_BYTES", LARGE_BYTES))
     left = int(os.environ.get("FLOR_MAX_TOTAL_BYTES", TOTAL_BYTES))
@@ -109,7 +114,8 @@ def _add_changes(git: GitCommands, env: dict[str, str], top: str) -> list[dict[s
         full = os.path.join(top, path)
         readable = os.path.islink(full) or os.access(full, os.R_OK)
         if size > limit or size > left or not readable or _is_secret(path):
-            large.append({"path": path, "bytes": size, "digest": _digest(full) if readable else None})
+            digest = taker.left_out(path) if readable else None
+            large.append({"path": path, "bytes": size, "digest": f"xxh3-128:{digest}" if digest else None})
         else:
             left -= size
             wanted.append(path)
@@ -122,16 +128,6 @@ def _add_changes(git: GitCommands, env: dict[str, str], top: str) -> list[dict[s
 def _is_secret(path: str) -> bool:
     name = path.rpartition("/")[2]
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in SECRETS)
-
-
-def _digest(path: str) -> str:
-    import xxhash
-
-    digest = xxhash.xxh3_128()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return "xxh3-128:" + digest.hexdigest()
 
 
 def _exclude_store(git: GitCommands, root: str) -> None:
@@ -148,9 +144,9 @@ def _exclude_store(git: GitCommands, root: str) -> None:
                 file.write(("" if not text or text.endswith("\n") else "\n") + EXCLUDE + "\n")
 
 
-def main(root: str, result: str) -> int:
+def main(root: str, store: str, started_ns: int, result: str) -> int:
     try:
-        taken = take(root)
+        taken = take(root, store, started_ns)
     except FlorError as error:
         taken = {"error": f"{error}: this run is logged but cannot be replayed"}
     except Exception as error:  # whatever it is, the run must learn of it
@@ -160,4 +156,4 @@ def main(root: str, result: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], sys.argv[2]))
+    sys.exit(main(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]))

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 
 from flor_replay.errors import GitError
+from flor_replay.history import inputs
 from flor_replay.history.gitcmd import IDENTITY, GitCommands
 
 PATCHED = "refs/flor/patched/"
@@ -124,6 +125,10 @@ class History:
     def visible_files(self) -> list[str]:
         """Files of the working tree that git tracks or would track: a version without them must not see them."""
         return self._git.paths("-C", self.top, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+
+    def inputs_today(self, store: str) -> inputs.Today:
+        """The ignored files of the working tree, to compare with those that runs found."""
+        return inputs.Today(self._git, self.top, store)
 
     def ignored(self) -> list[str]:
         """Ignored files and folders of the working tree (a folder that is ignored as a whole ends in "/")."""

@@ -10,7 +10,9 @@ import contextlib
 import os
 import subprocess
 import sys
+import time
 
+from flor_replay import processes
 from flor_replay.project import repository_root
 from flor_replay.store import layout
 
@@ -49,11 +51,13 @@ class VersionTaker:
             return cls(None, "", f"{root} is not in a git repository: this run is logged but cannot be replayed")
         pending = os.path.join(store, "pending")
         result = os.path.join(pending, f"{layout.new_run_id()}.json")
+        # Nothing of the script runs in the first hundredth of a second, and clocks tick no finer.
+        started_ns = 10_000_000 + time.time_ns() - int((processes.age_seconds() or 0.0) * 1e9)
         try:
             layout.prepare(store)
             os.makedirs(pending, exist_ok=True)
             process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "flor_replay.history.snapshot", root, result],
+                [sys.executable, "-P", "-m", "flor_replay.history.snapshot", root, store, str(started_ns), result],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,

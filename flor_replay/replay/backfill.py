@@ -9,14 +9,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from flor_replay.history import inputs
 from flor_replay.history.versions import History
 from flor_replay.plan.segments import Segment, whole
 from flor_replay.processes import start_time
-from flor_replay.replay import evidence, fidelity, sandbox
+from flor_replay.replay import evidence, fidelity, reads, sandbox
 from flor_replay.replay.execution import Execution, Outcome
 from flor_replay.replay.fidelity import Verdict
 from flor_replay.replay.proposal import Proposal, VersionProposal
-from flor_replay.replay.task import Task
+from flor_replay.replay.task import FileStates, Task
 from flor_replay.store import layout, records
 from flor_replay.store.runs import Run, all_runs, read_run
 
@@ -39,7 +40,7 @@ class RunReport:
 
     @property
     def first_difference(self) -> str | None:
-        return next((v.first.describe() for v in self.verdicts if v.first is not None), None)
+        return next((verdict.why for verdict in self.verdicts if verdict.why), None)
 
     @property
     def filled(self) -> bool:
@@ -87,24 +88,39 @@ class Backfill:
         tasks = []
         visible = self._history.visible_files()
         linked = self._linked()
+        today = self._history.inputs_today(self._proposal.store)
         for version in self._proposal.to_replay:
             assert version.patched is not None
             tree = os.path.join(scratch, "trees", version.patched)
             if not os.path.isdir(tree):
                 self._history.lay_out(version.patched, tree)
-            hidden = os.path.join(scratch, f"{version.patched}.hidden")
-            theirs = set(self._history.files(version.patched))
-            with open(hidden, "wb") as file:
-                file.write(b"\0".join(os.fsencode(path) for path in visible if path not in theirs))
+            theirs = frozenset(self._history.files(version.patched))
             for run in version.runs:
                 plan = version.plans.get(run.run)
                 if plan is None or not plan.segments:
                     continue
+                files = os.path.join(scratch, f"{run.run}.files")
+                self._states(run, visible, theirs, today).save(files)
                 self._version_of[run.run] = version
                 self.reports[run.run] = RunReport(run, version, waiting=len(plan.segments))
                 for segment in plan.segments:
-                    tasks.append(self._task(run, version, segment, scratch, tree, hidden, linked))
+                    tasks.append(self._task(run, version, segment, scratch, tree, files, linked))
         return tasks
+
+    def _states(self, run: Run, visible: Sequence[str], theirs: frozenset[str], today: inputs.Today) -> FileStates:
+        """How the files beside the version (`theirs`) differ from those that `run` found."""
+        listing = inputs.read(self._proposal.store, run.version.get("inputs"))
+        if listing is None:
+            found = {str(item["path"]) for item in run.version.get("large", ())}
+            return FileStates(tuple(path for path in visible if path not in theirs and path not in found))
+        changes = today.changes(listing)
+        return FileStates(
+            hidden=tuple(path for path in visible if path not in theirs and path not in listing.files),
+            new=changes.new - theirs,
+            same=changes.same - theirs,
+            grown={path: size for path, size in changes.grown.items() if path not in theirs},
+            changed=changes.changed - theirs,
+        )
 
     def _task(
         self,
@@ -113,7 +129,7 @@ class Backfill:
         segment: Segment,
         scratch: str,
         tree: str,
-        hidden: str,
+        files: str,
         linked: tuple[str, ...],
     ) -> Task:
         replay = layout.new_run_id()
@@ -133,7 +149,7 @@ class Backfill:
             started=run.seconds_since_epoch,
             threads=run.info.get("compute", {}).get("torch_threads"),
             failure=run.info.get("reason") if run.status == "failed" else None,
-            hidden=hidden,
+            files=files,
             linked=linked,
             names=version.names,
         )
@@ -189,7 +205,7 @@ class Backfill:
             verdict.verdict == "unchecked" and task.segment.restore is not None and self._kind(task) == "iterator"
         )
         if unsure and not is_whole:
-            why = verdict.first.describe() if verdict.first else "nothing that it logged could be compared"
+            why = verdict.why or "nothing that it logged could be compared"
             self._judge(task, {**verdict.as_data(), "verdict": "superseded"})
             report.notes.append(f"{task.segment.describe()}: {why}; the whole script was run instead")
             return self._whole(task)
@@ -223,6 +239,7 @@ class Backfill:
             new,
             volatile=version.volatile | version.replaced,
             open_ended=recorded.status not in ("finished",),
+            changed=reads.changed(replayed.folder),
         )
 
     @staticmethod

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from flor_replay import values
@@ -30,18 +30,32 @@ class Difference:
 
 @dataclass(frozen=True)
 class Verdict:
-    """``exact``: the same bits; ``close``: within `TOLERANCE`; ``diverged``; ``unchecked``: nothing to compare."""
+    """``exact``: the same bits; ``close``: within `TOLERANCE`; ``diverged``; ``unchecked``: nothing to compare.
+
+    Values of a replay that read other files than the recorded run did are not proven by what came out the same: it has
+    diverged as well.
+    """
 
     verdict: str
     compared: int
     first: Difference | None = None
     left_out: tuple[str, ...] = ()  # names that read the clock
+    changed: tuple[str, ...] = ()  # a sentence for each file that is not what the recorded run read
+
+    @property
+    def why(self) -> str | None:
+        """Why it has diverged, in words."""
+        if self.changed:
+            more = f" (and {len(self.changed) - 1} more files)" if len(self.changed) > 1 else ""
+            shown = f"; {self.first.describe()}" if self.first else ""
+            return f"it reads what the recorded run did not: {self.changed[0]}{more}{shown}"
+        return self.first.describe() if self.first else None
 
     def as_data(self) -> dict[str, Any]:
         return {
             "verdict": self.verdict,
             "compared": self.compared,
-            "first": self.first.describe() if self.first else None,
+            "first": self.why,
             "left_out": list(self.left_out),
         }
 
@@ -61,14 +75,24 @@ def compare(
     *,
     volatile: Iterable[str] = (),
     open_ended: bool = False,
+    changed: Sequence[str] = (),
 ) -> Verdict:
     """The verdict on a replay.
 
     `recorded` holds what the recorded run logged in the part that was executed, in order; `replayed` what was logged
     again. Names in `volatile` (they read the clock) are left out. `open_ended`: the recorded run was cut off, so the
-    replay may log more.
+    replay may log more. `changed`: files that the replay read and that are not what the recorded run read.
     """
-    unstable = set(volatile)
+    found = _compare(recorded, replayed, frozenset(volatile), open_ended)
+    return replace(found, verdict="diverged", changed=tuple(changed)) if changed else found
+
+
+def _compare(
+    recorded: Mapping[Key, values.Fields],
+    replayed: Mapping[Key, values.Fields],
+    unstable: frozenset[str],
+    open_ended: bool,
+) -> Verdict:
     left_out = {key[0] for key in recorded if key[0] in unstable}
     compared = 0
     close = False

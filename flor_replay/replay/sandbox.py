@@ -14,11 +14,11 @@ import errno
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from flor_replay.errors import ReplayError
 from flor_replay.project import STORE
-from flor_replay.replay.task import Task
+from flor_replay.replay.task import FileStates, Task
 
 _NEWNS, _NEWUSER = 0x00020000, 0x10000000
 _BIND, _REC, _PRIVATE = 4096, 16384, 1 << 18
@@ -114,7 +114,7 @@ def _overlay(task: Task) -> bool:
         for place, path in enumerate(task.linked):
             if os.path.isdir(path):
                 _mount_overlay([path], path, scratch, f"linked{place}")
-        _hide(task, root)
+        _as_it_was(task, root)
     except OSError as error:
         if error.errno in (errno.EPERM, errno.EINVAL, errno.ENODEV, errno.ENOSYS, errno.EACCES):
             os.chdir(cwd)
@@ -150,10 +150,13 @@ def _mounts_inside(root: str) -> list[str]:
     return found
 
 
-def _hide(task: Task, root: str) -> None:
-    """Take away what the version does not have: deletions in an overlay are kept in its upper layer."""
+def _as_it_was(task: Task, root: str) -> None:
+    """Take away what the run did not find, and cut what has grown since: both stay in the overlay's upper layer."""
     folders = set()
-    for path in _hidden(task):
+    hidden, grown = _unseen(task)
+    for path, size in grown.items():
+        os.truncate(os.path.join(root, path), size)
+    for path in hidden:
         full = os.path.join(root, path)
         with contextlib.suppress(OSError):
             os.unlink(full)
@@ -167,11 +170,15 @@ def _hide(task: Task, root: str) -> None:
             folder = os.path.dirname(folder)
 
 
-def _hidden(task: Task) -> list[str]:
-    if not task.hidden:
-        return []
-    with open(task.hidden, "rb") as file:
-        return [os.fsdecode(path) for path in file.read().split(b"\0") if path]
+def _unseen(task: Task) -> tuple[Sequence[str], Mapping[str, int]]:
+    """The files that this task must not see, and the lengths of those that it must see cut.
+
+    A part of a run starts in the middle: it sees what came later, and gives up when it reads that (`reads.ReadWatch`).
+    """
+    states = FileStates.load(task.files)
+    if task.segment.kind != "whole":
+        return states.hidden, {}
+    return [*states.hidden, *sorted(states.new)], states.grown
 
 
 # -- links --------------------------------------------------------------------------------------------------------------
@@ -181,7 +188,8 @@ def _links(task: Task) -> str:
     tree = os.path.join(task.scratch, "tree")
     if not os.path.isdir(tree):
         shutil.copytree(task.tree, tree, symlinks=True)
-    hidden = set(_hidden(task))
+    unseen, grown = _unseen(task)
+    hidden = set(unseen)
     count = copied = 0
     for base, folders, files in os.walk(task.root):
         here = os.path.relpath(base, task.root)
@@ -194,11 +202,16 @@ def _links(task: Task) -> str:
                 _link(source, os.path.join(tree, here, name))
         for name in files:
             source, target = os.path.join(base, name), os.path.join(tree, here, name)
-            if os.path.join(here, name) in hidden or os.path.lexists(target):
+            path = os.path.join(here, name)
+            if path in hidden or os.path.lexists(target):
                 continue
             count += 1
             size = os.lstat(source).st_size
-            if os.path.isfile(source) and not os.path.islink(source) and copied + size <= COPIED_BYTES:
+            if path in grown:
+                os.makedirs(os.path.dirname(target), exist_ok=True)
+                shutil.copy2(source, target)
+                os.truncate(target, grown[path])
+            elif os.path.isfile(source) and not os.path.islink(source) and copied + size <= COPIED_BYTES:
                 copied += size
                 os.makedirs(os.path.dirname(target), exist_ok=True)
                 shutil.copy2(source, target)

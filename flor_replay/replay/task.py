@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -17,6 +18,31 @@ class Inserted:
     line: int
     end_line: int
     replaces: bool
+
+
+@dataclass(frozen=True)
+class FileStates:
+    """The user's files that are in no version, against what the recorded run found. Paths relative to the root."""
+
+    hidden: tuple[str, ...] = ()  # git shows them today, the version does not have them: no replay sees them
+    new: frozenset[str] = frozenset()  # came after the run had started
+    same: frozenset[str] = frozenset()
+    grown: Mapping[str, int] = field(default_factory=dict)  # was appended to since: the bytes it had
+    changed: frozenset[str] = frozenset()
+
+    def save(self, path: str) -> None:
+        data = {name: sorted(kept) if isinstance(kept, frozenset) else kept for name, kept in vars(self).items()}
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(data, file)
+
+    @staticmethod
+    def load(path: str) -> FileStates:
+        if not path:
+            return FileStates()
+        with open(path, encoding="utf-8") as file:
+            data = json.load(file)
+        sets = {name: frozenset(data[name]) for name in ("new", "same", "changed")}
+        return FileStates(hidden=tuple(data["hidden"]), grown=data["grown"], **sets)
 
 
 @dataclass(frozen=True)
@@ -38,7 +64,7 @@ class Task:
     started: float  # when the recorded run began, unix seconds
     threads: int | None = None
     failure: str | None = None  # how the recorded run failed: a replay that fails the same way has done its work
-    hidden: str = ""  # a file that lists, NUL-separated, what of the user's tree the version does not have
+    files: str = ""  # a JSON file: how the user's files differ from those that the run found (`FileStates`)
     linked: tuple[str, ...] = ()  # folders outside the project that it reaches through symbolic links
     names: tuple[str, ...] = field(default=())  # the logged names that are asked for
 

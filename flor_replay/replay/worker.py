@@ -12,7 +12,6 @@ import os
 import runpy
 import signal
 import sys
-import time
 import traceback
 from types import CodeType, ModuleType
 from typing import NoReturn
@@ -22,11 +21,11 @@ from flor_replay.record import rng, session
 from flor_replay.record.run import Session
 from flor_replay.replay import sandbox
 from flor_replay.replay.observer import Replayer, ReplaySession
+from flor_replay.replay.reads import ReadWatch
 from flor_replay.replay.task import Task
 from flor_replay.store import layout
 
 MISMATCH = 3
-OWN = ("flor", "flor_replay", "flor_checkpoint", "flor_instrument")
 
 
 def main(path: str, parent: int) -> int:
@@ -45,14 +44,16 @@ def main(path: str, parent: int) -> int:
     os.register_at_fork(after_in_child=session.silence)
     if task.threads:
         rng.when_there("torch", lambda _: _limit_threads(task.threads or 1))
-    if task.segment.kind != "whole":
-        _watch_reads(task, root)
+    watch = ReadWatch(task, root)
+    watch.install()
     status, reason = _run(task, root)
     replayer: Replayer = recording.observer  # type: ignore[assignment]
     if replayer.complete and not task.segment.suffix:
         status, reason = "finished", None  # it was left by break; what came after is not asked for
     elif task.segment.kind not in ("whole", "prefix") and status == "finished" and not replayer.complete:
         status, reason = "mismatch", "the script ended before the segment did"
+    if watch.refused is not None:
+        status, reason = "mismatch", watch.refused  # the script may have caught it
     if status == "failed" and task.failure is not None and reason is not None and reason.startswith(task.failure):
         status, reason = "finished", None  # the recorded run ended the same way
     recording.end(status, reason)
@@ -130,53 +131,6 @@ def _execute(task: Task, root: str) -> None:
     with open(script, "rb") as file:
         code: CodeType = compile(file.read(), script, "exec", dont_inherit=True)
     exec(code, module.__dict__)
-
-
-def _watch_reads(task: Task, root: str) -> None:
-    """A segment must not read what its own skipped iterations would have written.
-
-    A file that is newer than the recorded run and not written by this process is such a file, or an input that has
-    changed since. Either way the state is not the recorded one: the whole run is tried instead.
-    """
-    written: set[str] = set()
-    store = os.path.realpath(task.store) + os.sep
-    import flor_checkpoint  # noqa: F401  (known by place before it is needed)
-
-    own = [os.path.dirname(os.path.realpath(str(sys.modules[name].__file__))) for name in OWN if name in sys.modules]
-    system = (sys.prefix, sys.base_prefix, "/proc", "/sys", "/dev", *own)
-    prefixes = (store, *(path + os.sep for path in system))
-    changing = os.O_WRONLY | os.O_RDWR | os.O_TRUNC | os.O_APPEND | os.O_CREAT
-    base = os.path.realpath(root) + os.sep
-    upper = os.path.join(task.scratch, "root.upper")
-    process_started = time.time()
-
-    def ours(path: str, modified: float) -> bool:
-        """Written by this process through C code, which no hook sees."""
-        if path.startswith(base) and os.path.isdir(upper):
-            return os.path.lexists(os.path.join(upper, path[len(base) :]))
-        return modified >= process_started
-
-    def hook(event: str, arguments: tuple[object, ...]) -> None:
-        if event != "open":
-            return
-        path, _, flags = arguments
-        if not isinstance(path, (str, bytes)):
-            return
-        real = os.path.realpath(os.fsdecode(path))
-        if isinstance(flags, int) and flags & changing:
-            written.add(real)
-            return
-        in_scratch = real.startswith(task.scratch + os.sep) and not real.startswith(base)  # the tree may stand there
-        if real in written or in_scratch or real.startswith(prefixes) or "__pycache__" in real:
-            return
-        try:
-            status = os.stat(real)
-        except OSError:
-            return
-        if status.st_mtime > task.started and os.path.isfile(real) and not ours(real, status.st_mtime):
-            raise ReplayMismatch(f"{os.path.relpath(real, root)} was written after the recorded run began")
-
-    sys.addaudithook(hook)
 
 
 if __name__ == "__main__":

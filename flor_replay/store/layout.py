@@ -8,6 +8,8 @@
     .flor/runs/<run>/files/         values too large for a record
     .flor/runs/<run>/checkpoints/   manifests and state graphs
     .flor/packs/                    tensors, content-addressed, of all runs
+    .flor/inputs/                   listings of the ignored files that runs found, named by content
+    .flor/index/                    derived: can be deleted at any time
 
 Light: imported by every script that records.
 """
@@ -70,6 +72,10 @@ class RunFolder:
         return os.path.join(self.path, "rng.json")
 
     @property
+    def changed(self) -> str:
+        return os.path.join(self.path, "changed.jsonl")
+
+    @property
     def output(self) -> str:
         return os.path.join(self.path, "output.txt")
 
@@ -77,6 +83,16 @@ class RunFolder:
 def packs(store: str) -> str:
     """The folder of tensors that all runs share."""
     return os.path.join(store, "packs")
+
+
+def inputs(store: str, name: str) -> str:
+    """A listing of files (see `flor_replay.history.inputs`)."""
+    return os.path.join(store, "inputs", f"{name}.json")
+
+
+def digests(store: str) -> str:
+    """Digests of ignored files by path, size and time: derived."""
+    return os.path.join(store, "index", "digests.json")
 
 
 def new_run_id() -> str:
