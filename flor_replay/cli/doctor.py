@@ -29,7 +29,7 @@ class Finding:
 def command(run: str | None, as_json: bool) -> int:
     """Check this machine, this project and its store; with RUN, what of that run can be replayed and why not."""
     root, store = find_project()
-    findings = [*_machine(), *_project(root), *(_run(store, run) if run else _store(store))]
+    findings = _run(store, run) if run else [*_machine(), *_project(root), *_store(store)]
     if as_json:
         import json
 

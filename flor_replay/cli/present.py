@@ -192,7 +192,7 @@ def show_reports(proposal: Proposal, reports: Sequence[RunReport], seconds: floa
                 _verdict(report),
                 f"{sum(v.compared for v in report.verdicts):,}" if report.verdicts else "",
                 duration(report.seconds),
-                " ".join(f"{name}={value}" for name, value in report.run.args.items()),
+                report.run.told,
             )
         screen.print(table)
         for report in reports:

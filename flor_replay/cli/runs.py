@@ -42,7 +42,7 @@ def command(last: int | None, where: str | None, as_json: bool) -> int:
         {
             "run": run.run, "tstamp": run.started.isoformat(sep=" ", timespec="seconds"), "filename": run.filename,
             "status": run.status, "reason": run.info.get("reason"), "version": run.commit, "seconds": run.info.get("seconds"),
-            "args": run.args, "checkpoints": _checkpoints(run.folder.checkpoints), "replays": replays.get(run.run, 0),
+            "args": run.args, "argv": run.info.get("entry", {}).get("argv", []), "checkpoints": _checkpoints(run.folder.checkpoints), "replays": replays.get(run.run, 0),
         }
         for run in runs
     ]  # fmt: skip
@@ -57,10 +57,9 @@ def command(last: int | None, where: str | None, as_json: bool) -> int:
     colours = {"finished": "green", "running": "cyan", "failed": "red", "crashed": "red", "stopped": "yellow"}
     for run, row in zip(runs, rows, strict=True):
         took = duration(float(run.info["seconds"])) if run.info.get("seconds") is not None else ""
-        args = " ".join(f"{name}={value}" for name, value in run.args.items())
         table.add_row(
             run.run[-8:], f"{run.started:%Y-%m-%d %H:%M}", Text(run.status, style=colours.get(run.status, "")),
-            str(run.commit or "none")[:8], took, str(row["checkpoints"]), f"{run.filename} {args}",
+            str(run.commit or "none")[:8], took, str(row["checkpoints"]), f"{run.filename} {run.told}",
         )  # fmt: skip
     screen = Console(highlight=False)
     if not screen.is_terminal:

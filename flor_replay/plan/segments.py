@@ -53,10 +53,14 @@ class Segment:
         if self.kind == "suffix":
             return "what follows the main loop, from its last checkpoint"
         if self.kind == "exits":
-            return f"{len(self.exits)} iterations from the exit of the nested loop, which is skipped"
+            count = len({index for index, _, _ in self.exits})
+            mine = "1 iteration" if count == 1 else f"{count} iterations"
+            return f"{mine} from the exit of the nested loop, which is skipped"
         after = " and what follows the loop" if self.suffix else ""
         source = "from the start" if self.restore is None else f"from the checkpoint at {self.first}"
-        return f"iterations {self.start} to {self.stop - 1} {source}{after}"
+        last = self.stop - 1
+        mine = f"iteration {last}" if self.start == last else f"iterations {self.start} to {last}"
+        return f"{mine} {source}{after}"
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,17 @@ class Run:
         return found
 
     @property
+    def told(self) -> str:
+        """Its arguments as a person reads them: those of ``flor.arg`` by name, then the command line's other words."""
+        words = []
+        kwargs = False
+        for word in self.info.get("entry", {}).get("argv", ()):
+            kwargs = word == "--kwargs" or (kwargs and "=" in word and not word.startswith("-"))
+            if not kwargs:
+                words.append(str(word))
+        return " ".join([*(f"{name}={value}" for name, value in self.args.items()), *words])
+
+    @property
     def fidelity(self) -> Mapping[str, Any]:
         """Of a replay: {"verdict", "compared", "first"}; empty before it was checked."""
         verdict = self.info.get("fidelity")
