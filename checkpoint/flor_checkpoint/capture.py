@@ -12,12 +12,13 @@ from pathlib import Path
 
 from flor_checkpoint.contents import Blob, RecordedContents
 from flor_checkpoint.encode import new_walker
-from flor_checkpoint.kinds import TypeBook
+from flor_checkpoint.kinds import HELD_KINDS, TypeBook
+from flor_checkpoint.losses import mark_unreachable, not_captured
 from flor_checkpoint.manifest import Manifest, NotCaptured
 from flor_checkpoint.plain import dumps
 from flor_checkpoint.project import Project
 from flor_checkpoint.rng import process_state
-from flor_checkpoint.walk import Namespaces, Walker
+from flor_checkpoint.walk import Namespaces
 from flor_checkpoint.writer import Job, Writer
 
 _RETRY_SECONDS = 30.0
@@ -50,6 +51,7 @@ class Capturer:
         self._on_warning = on_warning
         self._writer = Writer(packs, checkpoints, self._written)
         self._known: dict[object, int] | None = None
+        self._held: list[object] = []  # what was there at loop entry, so that its identity is not given to another
         self._table: Blob | None = None
         self._pid = os.getpid()
         self._count = 0
@@ -118,6 +120,7 @@ class Capturer:
         walker.walk(namespaces)
         self._contents.enter(walker)
         self._known = walker.memo
+        self._held = [thing for thing in walker.objects if self._book.kind(type(thing)) in HELD_KINDS]
         rows = (walker.parents, walker.steps)
         self._table = Blob([None], lambda: (dumps(rows),), True)
 
@@ -131,7 +134,7 @@ class Capturer:
         walker.walk(namespaces)
         contents.finish(walker)
         origins = [walker.origin(nid) for nid in range(len(walker.nodes))]
-        _report_unreachable(walker, origins)
+        mark_unreachable(walker)
         assert self._table is not None
         graph: dict[str, object] = {
             "format": 1,
@@ -143,7 +146,7 @@ class Capturer:
         }
         self._count += 1
         created = time.time()
-        not_captured = tuple(NotCaptured(path, reason) for path, reason in walker.not_captured)
+        lost = not_captured(walker, self._book, self._known, namespaces)
         job = Job(
             id=f"{self._count:06d}-{secrets.token_hex(4)}",
             point=point,
@@ -152,13 +155,13 @@ class Capturer:
             graph=graph,
             blobs=[*contents.blobs, self._table],
             logical_bytes=contents.logical_bytes,
-            not_captured=not_captured,
+            not_captured=lost,
             notes=tuple(walker.notes),
         )
         del walker
         job.stall_seconds = time.perf_counter() - begun
         self._writer.submit(job)
-        return Captured(job.id, job.stall_seconds, not_captured)
+        return Captured(job.id, job.stall_seconds, lost)
 
     def _written(self, _job: Job, outcome: Manifest | BaseException) -> None:
         if isinstance(outcome, Manifest):
@@ -175,14 +178,3 @@ class Capturer:
         self._retry_at = time.perf_counter() + _RETRY_SECONDS * 2 ** (self._failures - 1)
         if self._failures == 1:
             self._on_warning(f"a checkpoint could not be written ({type(error).__name__}: {error}); training goes on")
-
-
-def _report_unreachable(walker: Walker, origins: list[int]) -> None:
-    """What stays as it is must be found again: at loop entry, or by its name."""
-    for nid, node in enumerate(walker.nodes):
-        if node is None or origins[nid] >= 0:
-            continue
-        if node[0] == "keep" and not node[3] and node[2] is None:
-            walker.nodes[nid] = walker.lost(nid, f"a {node[1]} made in the loop cannot be captured")
-        elif node[0] in ("function", "class") and node[1] is None:
-            walker.nodes[nid] = walker.lost(nid, f"a {node[0]} made in the loop cannot be captured")

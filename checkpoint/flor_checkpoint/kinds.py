@@ -79,6 +79,11 @@ KEEP_PREFIXES = (
     "torch._C._profiler",
 )
 
+HELD_KINDS = frozenset(
+    {"function", "class", "keep", "named", "builtin", "method", "opaque", "dataset", "loader", "generator", "iterator"}
+)
+"""Kinds that a restore takes from the process as they are, whole or in part: a mistaken identity would go unseen."""
+
 _ITERATORS: frozenset[type] = frozenset(
     {
         type(iter([])), type(iter(())), type(iter("")), type(iter("\xe9")), type(iter(b"")), type(iter(range(0))),

@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 from flor_checkpoint.errors import BadCheckpoint
 
@@ -26,7 +27,10 @@ class NotCaptured:
     """Something that the checkpoint lacks."""
 
     path: str
+    """The shortest access path to it."""
     reason: str
+    holders: tuple[tuple[str, str], ...] = ()
+    """Every (namespace, name) from which it can be reached; none where that is not known."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ def read_manifest(path: Path) -> Manifest:
         if raw["format"] != FORMAT:
             raise BadCheckpoint(f"{path}: format {raw['format']!r} is unknown; this version reads {FORMAT}")
         raw["graph"] = GraphFile(**raw["graph"])
-        raw["not_captured"] = tuple(NotCaptured(**entry) for entry in raw["not_captured"])
+        raw["not_captured"] = tuple(_not_captured(entry) for entry in raw["not_captured"])
         raw["notes"] = tuple(raw["notes"])
         known = {each.name for each in fields(Manifest)}
         if not isinstance(raw["point"], dict) or not isinstance(raw["tensors"], dict):
@@ -89,6 +93,11 @@ def read_manifest(path: Path) -> Manifest:
         return Manifest(**{key: value for key, value in raw.items() if key in known}, folder=path.parent)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadCheckpoint(f"{path}: cannot be read: {error}") from error
+
+
+def _not_captured(entry: Any) -> NotCaptured:
+    holders = tuple((str(space), str(name)) for space, name in entry.get("holders", ()))
+    return NotCaptured(str(entry["path"]), str(entry["reason"]), holders)
 
 
 def manifests(checkpoints: Path) -> tuple[list[Manifest], list[str]]:

@@ -69,6 +69,8 @@ class Walker:
         self.steps: list[object] = []
         self.forced: list[bool] = []
         self.edges: dict[tuple[int, object], int] = {}
+        self.links: list[tuple[int, int]] | None = None
+        """Who refers to whom, from holder to held, where that is asked for."""
         self.memo: dict[object, int] = {}
         self.queue: deque[int] = deque()
         self.memories: dict[object, Memory] = {}
@@ -100,6 +102,8 @@ class Walker:
             target: Any = self.objects[nid]
             found = self.memo.get(id(target()))
             self.nodes[nid] = ("weakref", (found,) if found is not None else None)
+            if found is not None and self.links is not None:
+                self.links.append((nid, found))
 
     def drain(self) -> None:
         """Describe every node that waits."""
@@ -135,6 +139,8 @@ class Walker:
                 self.queue.append(nid)
         if self.known is None:
             self.edges[parent, step] = nid
+        elif self.links is not None:
+            self.links.append((parent, nid))
         return (nid,)
 
     def _allocate(self, thing: object, key: object, parent: int, step: object, forced: bool) -> int:

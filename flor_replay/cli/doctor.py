@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
@@ -13,6 +14,10 @@ from rich.text import Text
 
 from flor_replay.cli.common import find_project, find_run, plural
 from flor_replay.cli.shell import DONE, ERROR
+
+if TYPE_CHECKING:
+    from flor_replay.plan.facts import RunFacts
+    from flor_replay.store.runs import Run
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,7 @@ class Finding:
 def command(run: str | None, as_json: bool) -> int:
     """Check this machine, this project and its store; with RUN, what of that run can be replayed and why not."""
     root, store = find_project()
-    findings = _run(store, run) if run else [*_machine(), *_project(root), *_store(store)]
+    findings = _run(root, store, run) if run else [*_machine(), *_project(root), *_store(store)]
     if as_json:
         import json
 
@@ -114,7 +119,7 @@ def _store(store: str) -> list[Finding]:
     return [Finding("good", summary), *found]
 
 
-def _run(store: str, name: str) -> list[Finding]:
+def _run(root: str, store: str, name: str) -> list[Finding]:
     from flor_replay.plan.facts import gather
 
     run = find_run(store, name)
@@ -126,7 +131,7 @@ def _run(store: str, name: str) -> list[Finding]:
         found.append(Finding("note", str(run.version.get("error", "it has no version"))))
     else:
         found.append(Finding("good", f"version {run.commit}"))
-    main = gather([run])[run.run].main
+    main = _known(root, run, gather([run])[run.run]).main
     if main is None:
         return [*found, Finding("note", "it has no flor.loop: a replay runs the whole script")]
     found.append(
@@ -138,3 +143,25 @@ def _run(store: str, name: str) -> list[Finding]:
     missing = sorted({path for point in main.points for path in point.missing})
     found += [Finding("note", f"not captured: {path}: replays do not start from its checkpoints") for path in missing]
     return found
+
+
+def _known(root: str, run: Run, facts: RunFacts) -> RunFacts:
+    """The facts without what no checkpoint of the run needs, as far as its recorded source proves it."""
+    from functools import cache, partial
+
+    from flor_instrument import lost_but_dead
+
+    from flor_replay.errors import FlorError
+    from flor_replay.history.versions import History
+    from flor_replay.plan.facts import without_dead
+
+    try:
+        with History(root) as history:
+            if run.commit is None or not history.has(run.commit):
+                return facts
+            sources = history.python_sources(run.commit)
+            prefix = os.path.relpath(os.path.realpath(root), os.path.realpath(history.top)).replace(os.sep, "/")
+    except FlorError:
+        return facts
+    prefix = "" if prefix == "." else prefix + "/"
+    return without_dead(facts, prefix + run.filename, prefix, cache(partial(lost_but_dead, sources)))

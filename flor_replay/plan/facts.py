@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+
+from flor_instrument import Holder
 
 from flor_replay.store import records
 from flor_replay.store.runs import Run
 
 if TYPE_CHECKING:
     import duckdb
+    from flor_checkpoint import NotCaptured
+
+
+Point: TypeAlias = Literal["start", "exit", "end"]
+_POINTS: Mapping[str, Point] = {"start": "start", "exit": "exit", "end": "end"}
+
+
+@dataclass(frozen=True)
+class Lost:
+    """Something that a checkpoint lacks."""
+
+    path: str  # access path
+    holders: tuple[Holder, ...] = ()  # every name that leads to it, by paths from the project's root; none: unknown
 
 
 @dataclass(frozen=True)
@@ -19,11 +34,21 @@ class RestorePoint:
     """A checkpoint that a replay may start from."""
 
     checkpoint: str
-    at: str  # "start" of iteration `index`, "exit" of loop `nested` in it, "end" of the main loop
+    at: Point  # "start" of iteration `index`, "exit" of loop `nested` in it, "end" of the main loop
     index: int
     nested: str | None
-    complete: bool  # nothing of the state is missing
-    missing: tuple[str, ...] = ()
+    lost: tuple[Lost, ...] = ()  # what the checkpoint lacks of the state
+    dead: tuple[str, ...] = ()  # access paths of those among them that the rest of the run cannot read
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Access paths of what it lacks and a replay from here may need."""
+        return tuple(lost.path for lost in self.lost if lost.path not in self.dead)
+
+    @property
+    def complete(self) -> bool:
+        """Whether a replay may start from it."""
+        return not self.missing
 
 
 @dataclass(frozen=True)
@@ -165,23 +190,65 @@ def _points(run: Run, name: str, occurrence: int, ordinal: int) -> list[RestoreP
     listed, _ = manifests(Path(run.folder.checkpoints))
     for manifest in listed:
         point = manifest.point
-        if point.get("loop") != name or point.get("occurrence") != occurrence or point.get("ordinal") != ordinal:
+        at = _POINTS.get(str(point.get("at")))
+        if at is None or [point.get(key) for key in ("loop", "occurrence", "ordinal")] != [name, occurrence, ordinal]:
             continue
-        missing = [entry.path for entry in manifest.not_captured]
-        missing += [str(entry) for entry in _list(point.get("not_captured"))]
+        files = point.get("files")
+        lost = [_lost(entry, files if isinstance(files, dict) else {}) for entry in manifest.not_captured]
+        between = point.get("not_captured")
+        lost += [Lost(str(entry)) for entry in (between if isinstance(between, (list, tuple)) else ())]
         nested = point.get("nested")
         found.append(
             RestorePoint(
                 checkpoint=manifest.id,
-                at=str(point.get("at")),
+                at=at,
                 index=int(str(point.get("index"))),
                 nested=str(nested) if nested is not None else None,
-                complete=not missing,
-                missing=tuple(missing),
+                lost=tuple(lost),
             )
         )
     return found
 
 
-def _list(value: object) -> list[object]:
-    return list(value) if isinstance(value, (list, tuple)) else []
+def _lost(entry: NotCaptured, files: Mapping[str, str]) -> Lost:
+    holders: list[Holder] = []
+    for space, name in entry.holders:
+        if space not in files:
+            return Lost(entry.path)
+        kind, _, rest = space.partition(":")
+        holders.append((files[space], rest.partition(":")[2] if kind == "frame" else None, name))
+    return Lost(entry.path, tuple(holders))
+
+
+class Deadness(Protocol):
+    """`flor_instrument.lost_but_dead`, asked about the sources that are to be replayed."""
+
+    def __call__(
+        self, script: str, holders: frozenset[Holder], loop: str, point: Point, nested: str | None, /
+    ) -> frozenset[Holder]: ...
+
+
+def without_dead(facts: RunFacts, script: str, prefix: str, dead: Deadness) -> RunFacts:
+    """The facts for a replay of certain sources: what a checkpoint lacks and they cannot read is not missed.
+
+    `script` is by path from the repository's top, `prefix` leads from there to the project's root. `dead` must be
+    asked of the patched sources: a statement added by hindsight may read what the recorded code did not.
+    """
+    main = facts.main
+    if main is None or all(point.complete for point in main.points):
+        return facts
+    asked: dict[tuple[Point, str | None], set[Holder]] = {}
+    for point in main.points:
+        holders = {(prefix + file, scope, name) for lost in point.lost for file, scope, name in lost.holders}
+        asked.setdefault((point.at, point.nested), set()).update(holders)
+    gone = {at: dead(script, frozenset(found), main.name, *at) for at, found in asked.items() if found}
+    points = []
+    for point in main.points:
+        here = gone.get((point.at, point.nested), frozenset())
+        paths = [
+            lost.path
+            for lost in point.lost
+            if lost.holders and all((prefix + file, scope, name) in here for file, scope, name in lost.holders)
+        ]
+        points.append(replace(point, dead=tuple(paths)))
+    return replace(facts, main=replace(main, points=tuple(points)))

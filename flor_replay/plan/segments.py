@@ -35,6 +35,7 @@ class Segment:
     prefix: bool = False  # values logged before the main loop are kept
     suffix: bool = False  # the script runs on after the loop, and what it logs is kept
     seconds: float = 0.0  # estimate
+    dead: tuple[tuple[str, str], ...] = ()  # (checkpoint, access path): it lacks this, and nothing executed can read it
 
     def as_data(self) -> dict[str, Any]:
         return asdict(self)
@@ -42,7 +43,8 @@ class Segment:
     @staticmethod
     def from_data(data: dict[str, Any]) -> Segment:
         exits = tuple((int(i), str(n), str(c)) for i, n, c in data.get("exits", ()))
-        return Segment(**{**data, "exits": exits})
+        dead = tuple((str(c), str(p)) for c, p in data.get("dead", ()))
+        return Segment(**{**data, "exits": exits, "dead": dead})
 
     def describe(self) -> str:
         """In plain words, for the plan."""
@@ -97,7 +99,15 @@ def plan_run(facts: RunFacts, need: Need, workers: int) -> RunPlan:
         return _whole(facts, start_up, "no iteration of the main loop was completed")
     if need.carried:
         return _whole(facts, start_up, f"the added code keeps state across iterations: {need.carried}")
-    return _Planner(facts, main, need, workers, start_up).plan()
+    plan = _Planner(facts, main, need, workers, start_up).plan()
+    return replace(plan, segments=tuple(knowing_dead(main, segment) for segment in plan.segments))
+
+
+def knowing_dead(main: MainLoop, segment: Segment) -> Segment:
+    """The segment, told what its checkpoints lack and nothing that it executes can read."""
+    used = {segment.restore, *(checkpoint for _, _, checkpoint in segment.exits)}
+    dead = [(point.checkpoint, path) for point in main.points if point.checkpoint in used for path in point.dead]
+    return replace(segment, dead=tuple(dead))
 
 
 def _whole(facts: RunFacts, start_up: float, reason: str) -> RunPlan:

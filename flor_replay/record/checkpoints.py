@@ -172,8 +172,9 @@ class _MainLoop:
         if self._capturer is None:
             return
         began = perf_counter()
-        spaces, _, between = frames.namespaces(self._session.root, self._session.explicit)
+        spaces, functions, between = frames.namespaces(self._session.root, self._session.explicit)
         where = {"loop": self._name, "occurrence": self.level.occurrence, "ordinal": self._ordinal, **point}
+        where["files"] = frames.files_of(self._session.root, spaces, functions)
         if between:
             where["not_captured"] = [f"local state of {name}" for name in between]
         # The two of a pair come close together: the first is given a moment to reach the disk.

@@ -7,6 +7,7 @@ globals of a project module; ``explicit`` what ``flor.checkpointing`` was given.
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import sys
 
@@ -14,7 +15,7 @@ from flor_replay.project import is_library
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from types import FrameType
     from typing import Any
 
@@ -88,6 +89,24 @@ def namespaces(
     if explicit:
         found["explicit"] = dict(explicit)
     return found, functions, between
+
+
+def files_of(root: str, spaces: Iterable[str], functions: Mapping[str, FrameType]) -> dict[str, str]:
+    """The file, relative to `root`, in which the code of each namespace stands."""
+    found = {}
+    for space in spaces:
+        if space in functions:
+            path: str | None = functions[space].f_globals.get("__file__")
+        else:
+            path = getattr(sys.modules.get(space.removeprefix("module:")), "__file__", None)
+        if path:
+            found[space] = _relative(path, root)
+    return found
+
+
+@functools.cache
+def _relative(path: str, root: str) -> str:
+    return os.path.relpath(os.path.realpath(path), os.path.realpath(root)).replace(os.sep, "/")
 
 
 def _globals(variables: dict[str, Any]) -> dict[str, object]:

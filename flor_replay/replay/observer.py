@@ -249,8 +249,16 @@ class Replayer:
         root = self._session.root
         spaces, functions, _ = frames.namespaces(root, self._session.explicit)
         restored = self._restorer.restore(snapshot, spaces)
-        problems = [f"{path} ({reason})" for path, reason in (*restored.missing, *restored.mismatched)]
+        dead = {path for of, path in self._segment.dead if of == checkpoint}
+        lacking = {(entry.path, entry.reason) for entry in manifest.not_captured if entry.path in dead}
+        missing = [entry for entry in restored.missing if entry not in lacking]
+        problems = [f"{path} ({reason})" for path, reason in (*missing, *restored.mismatched)]
         if problems:
             listed = "; ".join(problems[:3])
             raise ReplayMismatch(f"the state cannot be put back whole: {listed}")
-        frames.bind(functions, restored.bindings, restored.unbind)
+        # What the checkpoint lacks must not be read: without a value that would be seen.
+        unbind = {
+            space: [*restored.unbind.get(space, ()), *(name for name in names if f"{space}.{name}" in dead)]
+            for space, names in spaces.items()
+        }
+        frames.bind(functions, restored.bindings, unbind)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import os
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +16,7 @@ from flor_instrument import (
     SourceError,
     carried,
     hindsight,
+    lost_but_dead,
     propagate,
     volatile_names,
     where,
@@ -331,9 +333,10 @@ def _plan(
     version.volatile = volatile_names(sources.values())
     share = max(1, -(-jobs * 2 // max(1, count)))  # workers that one run may use when many are replayed together
     kept: dict[str, tuple[str | None, bool]] = {}  # what the patch carries, by script: its runs share the answer
+    deadness = functools.cache(functools.partial(lost_but_dead, sources))
     for run in version.runs:
-        facts = known[run.run]
         script = prefix + run.filename
+        facts = plan_facts.without_dead(known[run.run], script, prefix, deadness)
         if script not in kept:
             kept[script] = _carried(version, sources, script)
         need, version.reason = _need(version, sources, script, facts, *kept[script])

@@ -17,8 +17,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
+from .scopes_calls import reachable
+
 Point = Literal["start", "exit", "end"]
 Names: TypeAlias = frozenset[str]
+Holder: TypeAlias = tuple[str, str | None, str]
+"""A name: its file, the `co_qualname` of its function (None: it is global), the name itself."""
 _Callable: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 _Event: TypeAlias = "tuple[Literal['read', 'bind'], str] | tuple[Literal['either'], list[_Event], list[_Event]]"
 
@@ -70,44 +74,26 @@ def live_names(
 
 def lost_but_dead(
     files: Mapping[str, bytes],
-    script_path_of: Mapping[str, str],
-    missing: Iterable[str],
+    script: str,
+    holders: Iterable[Holder],
     loop: str,
     point: Point,
     nested: str | None = None,
-) -> frozenset[str]:
-    """Those of a manifest's access paths that a replay from the restore point does not need.
+) -> frozenset[Holder]:
+    """Those of the names that hold a lost object which a replay from the restore point does not need.
 
-    The root name must be dead in its scope, known to be bound there, and not visibly kept by anything else: a manifest
-    names a lost object by one path only, and `hook` being dead says nothing about the model that holds the hook.
+    Each is dead in its scope, known to be bound there, and what it is bound to is not visibly handed to anything that
+    could keep it out of a checkpoint's sight. A lost object is needed unless every name that holds it is among them.
     """
-    wanted = list(missing)
+    wanted = list(holders)
+    if not wanted:
+        return frozenset()
     try:
-        project = _Project(files, loop, point, nested) if wanted else None
-        return frozenset(p for p in wanted if project is not None and _is_dead(project, script_path_of, p))
+        reached = reachable(files, script)
+        project = _Project({path: files[path] for path in reached}, loop, point, nested)
+        return frozenset(holder for holder in wanted if _judge_name(project, *holder))
     except RecursionError:
         return frozenset()
-
-
-def _is_dead(project: _Project, script_path_of: Mapping[str, str], access: str) -> bool:
-    judged = [_judge_name(project, *root) for root in _roots(project, script_path_of, access)]
-    return bool(judged) and all(judged)
-
-
-def _roots(project: _Project, script_path_of: Mapping[str, str], access: str) -> Iterator[tuple[str, str | None, str]]:
-    """Every way to read an access path as (file, function, name): qualified names and attributes both have dots."""
-    kind, _, rest = access.partition(":")
-    if kind == "frame":
-        rest = rest.partition(":")[2]
-    parts = re.split(r"\[", rest, maxsplit=1)[0].split(".")
-    for split in range(1, len(parts)):
-        scope, name = ".".join(parts[:split]), parts[split]
-        if kind == "module" and scope in script_path_of:
-            yield script_path_of[scope], None, name
-        elif kind == "frame":
-            for file in project.files.values():
-                if any(unit.qualname == scope for unit in file.units):
-                    yield file.path, scope, name
 
 
 def _judge_name(project: _Project, path: str, function: str | None, name: str) -> bool:
@@ -1059,13 +1045,16 @@ def _makes_new(value: ast.expr) -> bool:
 
 def _only_borrows(parent: Mapping[ast.AST, ast.AST], use: ast.AST, mains: set[ast.AST]) -> bool:
     above = parent[use]
+    if isinstance(above, ast.keyword):
+        call = parent[above]
+        return isinstance(call, ast.Call) and _tail(call.func) in _BORROWERS
     if isinstance(above, ast.Attribute):
         call = parent[above]
         return not isinstance(above.ctx, ast.Load) or (isinstance(call, ast.Call) and call.func is above)
     if isinstance(above, _FORS):
         return above not in mains
     if isinstance(above, ast.Call):
-        if above.func is use or _tail(above.func) in _BORROWERS:
+        if above.func is use or _tail(above.func) in _BORROWERS or _dotted(above.func) == "flor.log":
             return True
         return _tail(above.func) in _WRAPPERS | {"loop"} and _is_iterated(parent, above, mains)
     return isinstance(

@@ -678,3 +678,9 @@ def only_value(scopes: Sequence[dict[str, list[ast.expr | None]]], name: str) ->
             values = scope[name]
             return values[0] if len(values) == 1 else None
     return None
+
+
+def reachable(files: Mapping[str, bytes], script: str) -> frozenset[str]:
+    """The files whose code may run when `script` is run, the unparsable ones among them."""
+    index = Index(files, script)
+    return frozenset(path for path in (*index.modules, *index.broken) if path in files)

@@ -489,51 +489,57 @@ def test_private_names_are_mangled() -> None:
     assert "_A__x" in (live(text, "A.fit") or ())
 
 
-def dead(text: str, *missing: str, point: Point = "start", nested: str | None = None, **others: str) -> set[str]:
+def dead(text: str, *names: str, point: Point = "start", nested: str | None = None, **others: str) -> set[str]:
+    """Of names such as ``main.closure``, ``:spare`` (a global) or ``utils:main.closure`` those that need not be there."""
     files = {"train.py": textwrap.dedent(text).encode()}
     files |= {f"{name}.py": textwrap.dedent(other).encode() for name, other in others.items()}
-    paths = {"__main__": "train.py", "utils": "utils.py", "pkg.utils": "utils.py"}
-    return set(lost_but_dead(files, paths, missing, "epoch", point, nested))
+    asked = {}
+    for name in names:
+        module, _, rest = name.rpartition(":")
+        scope, _, last = rest.rpartition(".")
+        asked[f"{module or 'train'}.py", scope or None, last] = name
+    found = lost_but_dead(files, "train.py", asked, "epoch", point, nested)
+    return {asked[holder] for holder in found}
 
 
-def test_lost_but_dead_reads_access_paths() -> None:
+def test_lost_but_dead_asks_each_name_in_its_scope() -> None:
     body = "def closure():\n    return 1\nopt.step(closure)\nit = iter(loader)\nobj = next(it)\nuse(opt)"
     text = in_main(body, "opt = f()\nspare = g()") + "batch_iter = iter([])\nmain(1, 2)\n"
-    assert dead(text, "frame:0:main.closure", "frame:0:main.it", "module:__main__.batch_iter") == {
-        "frame:0:main.closure",
-        "frame:0:main.it",
-        "module:__main__.batch_iter",
-    }
-    assert dead(text, "frame:0:main.spare.attr[3]['a.b'].c") == {"frame:0:main.spare.attr[3]['a.b'].c"}
-    for needed in (
-        "frame:0:main.opt.state[3]",
-        "frame:0:main.unheard_of",
-        "frame:0:main",
-        "frame:0:other.closure",
-        "explicit.model",
-        "module:nowhere.x",
-        "local state of helper.run",
-        "",
-    ):
+    assert dead(text, "main.closure", "main.it", ":batch_iter") == {"main.closure", "main.it", ":batch_iter"}
+    assert dead(text, "main.spare") == {"main.spare"}
+    for needed in ("main.opt", "main.unheard_of", "other.closure", "nowhere:x", ":unheard_of"):
         assert not dead(text, needed)
+
+
+def test_a_closure_handed_over_by_keyword() -> None:
+    body = "def closure():\n    return 1\n{}"
+    assert dead(in_main(body.format("opt.step(closure=closure)"), "opt = f()"), "main.closure")
+    assert not dead(in_main(body.format("opt.keep(closure=closure)"), "opt = f()"), "main.closure")
 
 
 def test_lost_but_dead_of_methods_and_modules() -> None:
     text = TRAINER.replace("self.train_epoch(batches)", "for b in batches:\n                use(b)")
-    assert dead(text, "frame:1:Trainer.fit.batches") == {"frame:1:Trainer.fit.batches"}
-    assert not dead(text, "frame:1:Trainer.fit.self.bar")
+    assert dead(text, "Trainer.fit.batches") == {"Trainer.fit.batches"}
+    assert not dead(text, "Trainer.fit.self")
     helper = "spare = lambda: 1\nhelper = lambda: 2\ndef run():\n    return helper()\n"
-    assert dead(in_main("pass"), "module:utils.spare", "module:pkg.utils.helper", utils=helper) == {
-        "module:utils.spare"
-    }
+    text = "import utils\n" + in_main("utils.run()")
+    assert dead(text, "utils:spare", "utils:helper", utils=helper) == {"utils:spare"}
 
 
-def test_lost_but_dead_in_all_functions_of_that_name() -> None:
+def test_files_that_the_script_does_not_import_have_no_say() -> None:
+    body = "def closure():\n    return 1\nopt.step(closure)"
+    text = in_main(body, "opt = f()")
+    strange = "import flor\nloop = flor.loop\nsys._getframe()\n"
+    assert dead(text, "main.closure", other=strange) == {"main.closure"}
+    assert not dead("import other\n" + text, "main.closure", other=strange)
+    assert not dead(text, "other:main.closure", other=text)
+
+
+def test_functions_of_one_name_are_told_apart_by_file() -> None:
     loop = "for e in flor.loop('epoch', range(3)):"
-    first = f"def main():\n    {loop}\n        it = f()\n        next(it)\n"
+    first = f"import utils\ndef main():\n    {loop}\n        it = f()\n        next(it)\n"
     second = f"def main():\n    it = f()\n    {loop}\n        next(it)\n"
-    assert dead(first, "frame:0:main.it")
-    assert not dead(first, "frame:0:main.it", utils=second)
+    assert dead(first, "main.it", "utils:main.it", utils=second) == {"main.it"}
 
 
 @pytest.mark.parametrize(
@@ -550,7 +556,7 @@ def test_lost_but_dead_in_all_functions_of_that_name() -> None:
     ],
 )
 def test_what_something_else_may_hold_is_not_dead(body: str) -> None:
-    assert not dead(in_main(body), "frame:0:main.hook")
+    assert not dead(in_main(body), "main.hook")
 
 
 def test_what_only_the_name_holds_is_dead() -> None:
@@ -561,11 +567,11 @@ def test_what_only_the_name_holds_is_dead() -> None:
         "hook = (v for v in loader)\nx = sum(hook)",
         "hook = None\nif hook is None:\n    hook = f()\nhook()",
     ):
-        assert dead(in_main(body), "frame:0:main.hook"), body
+        assert dead(in_main(body), "main.hook"), body
 
 
 def test_nothing_missing_costs_nothing() -> None:
-    assert not lost_but_dead({"train.py": b"def ("}, {}, [], "epoch", "start")
+    assert not lost_but_dead({"train.py": b"def ("}, "train.py", [], "epoch", "start")
 
 
 def test_deep_sources_do_not_crash() -> None:

@@ -31,6 +31,7 @@ class Replayed:
     verdict: Verdict | None
     values: dict[tuple[Any, ...], Any]  # (loop path, ordinal) -> value, of hindsight records
     output: str
+    comparable: int  # values that the recorded run logged in what the segment executes
 
 
 def facts_of(run: Run) -> RunFacts:
@@ -81,14 +82,44 @@ def replay(project: Project, run: Run, patched: Mapping[str, str], segments: Seq
             output = Path(layout.RunFolder(str(project.store), task.replay).output).read_text()
             verdict = None
             values: dict[tuple[Any, ...], Any] = {}
+            comparable = 0
             if outcome.status == "done" and made is not None:
                 with records.connect() as connection:
                     old = evidence.recorded_in(connection, run, facts, segment)
                     new = evidence.replayed(connection, made)
                     verdict = fidelity.compare(old, new, open_ended=run.status != "finished")
                     values = hindsight(connection, made)
-            found.append(Replayed(segment, outcome, verdict, values, output))
+                    comparable = executed_again(connection, run, facts, segment)
+            found.append(Replayed(segment, outcome, verdict, values, output, comparable))
     return found
+
+
+def executed_again(connection: Any, run: Run, facts: RunFacts, segment: Segment) -> int:
+    """How many values the recorded run logged where `segment` executes, as the loop paths and their order tell it.
+
+    Written apart from `evidence`, whose answer it checks. The arguments' own records prove nothing and do not count.
+    """
+    rows = records.fetch(
+        connection, f"select name, loops, occurrences, indices, seq from ({records.table([run])}) order by seq"
+    )
+    main = facts.main
+    count = 0
+    for name, loops, occurrences, indices, seq in rows:
+        if not loops and name in run.info.get("args", {}):
+            continue
+        if segment.kind == "whole" or main is None:
+            count += 1
+        elif (loops[:1], occurrences[:1]) == ([main.name], [main.occurrence]):
+            index = indices[0]
+            skipped = {nested for at, nested, _ in segment.exits if at == index}
+            after = bool(skipped) and seq > min(main.nested_ended_seq[index, nested] for nested in skipped)
+            count += after and not skipped.intersection(loops[1:2])
+            count += segment.kind == "iterations" and segment.first <= index < segment.stop
+        elif seq <= main.began_seq:
+            count += 1
+        else:
+            count += segment.suffix and main.ended_seq is not None and seq > main.ended_seq
+    return count
 
 
 def hindsight(connection: Any, run: Run, condition: str = "hindsight > 0") -> dict[tuple[Any, ...], Any]:
