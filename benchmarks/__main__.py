@@ -21,6 +21,7 @@ from rich.table import Table
 from benchmarks.measure import Row
 
 BENCHMARKS = {
+    "policy": "benchmarks.policy",
     "import": "benchmarks.importing",
     "log": "benchmarks.logging_calls",
     "record": "benchmarks.recording",

@@ -6,6 +6,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,7 +15,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Row:
-    """One comparison. `ours` and `beside` are medians in seconds; `ratio` the median of the pairs' ratios."""
+    """One comparison. `ours` and `beside` are medians; `ratio` the median of the pairs' ratios."""
 
     what: str
     ours: float
@@ -22,16 +23,20 @@ class Row:
     against: str  # what `beside` is
     ratio: float
     runs: int
+    unit: str = "s"  # of ours and beside: seconds, "%" (a share), "B" (bytes), or "" (a number)
 
     def as_data(self) -> dict[str, object]:
         return asdict(self)
 
-    @staticmethod
-    def show(seconds: float) -> str:
+    def show(self, value: float) -> str:
+        if self.unit == "%":
+            return f"{value:.2%}"
+        if self.unit != "s":
+            return f"{value:.3g} {self.unit}".rstrip()
         for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
-            if seconds >= size:
-                return f"{seconds / size:.3g} {unit}"
-        return f"{seconds * 1e9:.3g} ns"
+            if value >= size:
+                return f"{value / size:.3g} {unit}"
+        return f"{value * 1e9:.3g} ns"
 
 
 def pairs(what: str, ours: Callable[[], float], beside: Callable[[], float], against: str, runs: int) -> Row:
@@ -47,12 +52,18 @@ def pairs(what: str, ours: Callable[[], float], beside: Callable[[], float], aga
     return Row(what, statistics.median(mine), statistics.median(theirs), against, statistics.median(ratios), runs)
 
 
+def _environment() -> dict[str, str]:
+    """This process's; compiled code is kept, as it is where a package was installed."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "PYTHONPYCACHEPREFIX": os.path.join(tempfile.gettempdir(), "flor-benchmarks-bytecode")}
+
+
 def python(words: Sequence[str], cwd: Path, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """Run python; its output when it fails."""
     done = subprocess.run(
         [sys.executable, *words],
         cwd=cwd,
-        env={**os.environ, **(env or {})},
+        env={**_environment(), **(env or {})},
         capture_output=True,
         text=True,
         check=False,

@@ -6,13 +6,20 @@ has run the script up to the same loop. `AdaptivePolicy` says when. Importing th
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from flor_checkpoint.capture import Captured, Capturer
 from flor_checkpoint.errors import BadCheckpoint, CheckpointError
 from flor_checkpoint.manifest import Manifest, NotCaptured, manifests, read_manifest
 from flor_checkpoint.policy import AdaptivePolicy
-from flor_checkpoint.restore import Restored, Restorer
 from flor_checkpoint.rng import process_state, restore_process_state
-from flor_checkpoint.snapshot import Snapshot, load
+from flor_checkpoint.slowdown import Slowdown
+
+if TYPE_CHECKING:
+    from flor_checkpoint.restore import Restored, Restorer
+    from flor_checkpoint.snapshot import Snapshot, load
+
+_LATER = {"Restored": "restore", "Restorer": "restore", "Snapshot": "snapshot", "load": "snapshot"}
 
 __all__ = [
     "AdaptivePolicy",
@@ -24,6 +31,7 @@ __all__ = [
     "NotCaptured",
     "Restored",
     "Restorer",
+    "Slowdown",
     "Snapshot",
     "load",
     "manifests",
@@ -31,3 +39,13 @@ __all__ = [
     "read_manifest",
     "restore_process_state",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """What only a replay needs is imported when it is asked for: a recording run need not wait for it."""
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    found = globals()[name] = getattr(import_module(f"flor_checkpoint.{_LATER[name]}"), name)
+    return found

@@ -6,8 +6,16 @@ import contextlib
 import ctypes
 import mmap
 
+from flor_checkpoint.memory import address_of, copy_bytes
+
 _ALIGN = 64
 _BLOCK_BYTES = 8 << 20
+_SLACK_BYTES = 48 << 20
+"""What a second capture beside the first may need more; with the blocks' own slack it stays under 64 MiB."""
+
+
+class NoRoom(Exception):  # noqa: N818
+    """A capture would need more memory than the state's size and a little."""
 
 
 class Arena:
@@ -17,6 +25,7 @@ class Arena:
         self._blocks: list[memoryview] = []
         self._block = 0
         self._used = 0
+        self._limit_bytes: int | None = None
 
     @property
     def size_bytes(self) -> int:
@@ -24,12 +33,12 @@ class Arena:
         return sum(len(block) for block in self._blocks)
 
     def copy(self, source: memoryview) -> memoryview:
-        """A copy of `source`, valid until `reset`."""
+        """A copy of `source`, valid until `reset`. Raises NoRoom past the limit."""
         size = len(source)
         if size == 0:
             return source
         place = self._take(size)
-        place[:] = source
+        copy_bytes(place, source)
         return place
 
     def _take(self, size: int) -> memoryview:
@@ -44,7 +53,10 @@ class Arena:
                 continue
             self._block += 1
             self._used = 0
-        self._blocks.append(_new_block(max(size, _BLOCK_BYTES)))
+        wanted = max(size, _BLOCK_BYTES)
+        if self._limit_bytes is not None and self.size_bytes + wanted > self._limit_bytes:
+            raise NoRoom
+        self._blocks.append(_new_block(wanted))
         self._used = 0
         return self._take(size)
 
@@ -53,14 +65,20 @@ class Arena:
         missing = size - self.size_bytes
         if missing > 0:
             block = _new_block(missing)
-            ctypes.memset(ctypes.addressof(ctypes.c_char.from_buffer(block)), 0, missing)
+            ctypes.memset(address_of(block), 0, missing)
             self._blocks.append(block)
+
+    def keep(self) -> None:
+        """What was handed out stays; only a little more is given beside it."""
+        if self._limit_bytes is None:
+            self._limit_bytes = self.size_bytes + _SLACK_BYTES
 
     def reset(self) -> None:
         """Everything handed out is free again; blocks that were not used are given back."""
         del self._blocks[self._block + 1 :]
         self._block = 0
         self._used = 0
+        self._limit_bytes = None
 
 
 def _new_block(size: int) -> memoryview:

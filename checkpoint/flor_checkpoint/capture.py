@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import gc
 import os
-import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from flor_checkpoint.arena import NoRoom
 from flor_checkpoint.contents import Blob, RecordedContents
 from flor_checkpoint.encode import new_walker
 from flor_checkpoint.kinds import HELD_KINDS, TypeBook
@@ -24,6 +24,9 @@ from flor_checkpoint.writer import Job, Writer
 _RETRY_SECONDS = 30.0
 _MAX_FAILURES = 5
 _COPY_BYTES_PER_SECOND = 4e9
+_WRITE_BYTES_PER_SECOND = 1e9
+_LEAST_SECONDS = 0.004
+"""What the graph, the manifest and the rest of a small checkpoint take."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +67,25 @@ class Capturer:
         """The checkpoint written last."""
 
     @property
-    def stall_estimate(self) -> float:
-        """Seconds that the first checkpoint will stall the training thread, as far as can be told at loop entry."""
-        return self._baseline_seconds + self._contents.expected_bytes / _COPY_BYTES_PER_SECOND
+    def estimate(self) -> float:
+        """Seconds that the first checkpoint will cost the run, as far as can be told at loop entry."""
+        size = self._contents.expected_bytes
+        copying, writing = size / _COPY_BYTES_PER_SECOND, size / _WRITE_BYTES_PER_SECOND
+        return _LEAST_SECONDS + self._baseline_seconds + copying + writing
+
+    @property
+    def cpu_seconds(self) -> float:
+        """What writing has taken of the processors so far, in checkpoints that are done."""
+        return self._writer.cpu_seconds
+
+    @property
+    def wall_seconds(self) -> float:
+        """How long checkpoints were being written so far, those that are done."""
+        return self._writer.wall_seconds
 
     @property
     def busy(self) -> bool:
-        """Whether a checkpoint is still being written, so that `capture` would skip."""
+        """Whether a checkpoint is still being written, so that `capture` would skip unless told `again`."""
         return self._writer.busy
 
     def baseline(self, namespaces: Namespaces) -> float:
@@ -84,9 +99,13 @@ class Capturer:
         self._baseline_seconds = time.perf_counter() - begun
         return self._baseline_seconds
 
-    def capture(self, namespaces: Namespaces, point: Mapping[str, object]) -> Captured | None:
-        """Take a checkpoint, unless the one before is still being written or the disk has failed lately."""
-        if self._closed or os.getpid() != self._pid or self._writer.busy:
+    def capture(self, namespaces: Namespaces, point: Mapping[str, object], *, again: bool = False) -> Captured | None:
+        """Take a checkpoint, unless the one before is still being written or the disk has failed lately.
+
+        `again`: this is the restore point right after the last one. It need not wait for that to be written, and shares
+        its copies of what did not change between the two; if so much changed that there is no memory for it, it is left out.
+        """
+        if self._closed or os.getpid() != self._pid or (self._writer.full if again else self._writer.busy):
             return None
         begun = time.perf_counter()
         if begun < self._retry_at:
@@ -96,7 +115,10 @@ class Capturer:
         try:
             if self._known is None:
                 self._baseline(namespaces)
-            return self._capture(namespaces, point, begun)
+            return self._capture(namespaces, point, begun, again)
+        except NoRoom:
+            self._forget = True  # digests were noted of what no job will write
+            return None
         except Exception as error:  # never into the training script
             self._failed(error)
             return None
@@ -124,12 +146,12 @@ class Capturer:
         rows = (walker.parents, walker.steps)
         self._table = Blob([None], lambda: (dumps(rows),), True)
 
-    def _capture(self, namespaces: Namespaces, point: Mapping[str, object], begun: float) -> Captured:
+    def _capture(self, namespaces: Namespaces, point: Mapping[str, object], begun: float, again: bool) -> Captured:
         contents = self._contents
         if self._forget:
             self._forget = False
             contents.forget()
-        contents.begin()
+        contents.begin(again)
         walker = new_walker(self._book, contents, self._known)
         walker.walk(namespaces)
         contents.finish(walker)
@@ -148,7 +170,7 @@ class Capturer:
         created = time.time()
         lost = not_captured(walker, self._book, self._known, namespaces)
         job = Job(
-            id=f"{self._count:06d}-{secrets.token_hex(4)}",
+            id=f"{self._count:06d}-{os.urandom(4).hex()}",
             point=point,
             created=created,
             stall_seconds=0.0,

@@ -17,7 +17,8 @@ from typing import Any
 from flor_checkpoint.arena import Arena
 from flor_checkpoint.containers import Parts, chunks_of, unchanged
 from flor_checkpoint.digest import Buffer, digest
-from flor_checkpoint.memory import array_bytes, storage_bytes
+from flor_checkpoint.memory import array_bytes, same_bytes, storage_bytes
+from flor_checkpoint.priority import step_back
 from flor_checkpoint.walk import Memory, Node, Walker
 
 INLINE_BYTES = 512
@@ -54,6 +55,15 @@ class Track:
         """Its digest at a checkpoint."""
         self.changes = self.changes + 1 if found != self.last else 0
         self.last = found
+
+
+@dataclass
+class _Copy:
+    """Memory as the last capture had it, still in the arena."""
+
+    data: memoryview
+    cell: Cell
+    track: Track | None
 
 
 class _Kept:
@@ -109,6 +119,7 @@ class RecordedContents:
         self._kept: dict[int, _Kept] = {}
         self._next_kept: dict[int, _Kept] = {}
         self._tracks: dict[object, Track] = {}
+        self._copies: dict[object, _Copy] = {}
 
     def enter(self, walker: Walker) -> None:
         """The walk at loop entry is over."""
@@ -120,17 +131,25 @@ class RecordedContents:
             else:
                 self._entry_memory[memory.key] = digest(memory_bytes(memory.owner))
         wanted = self.expected_bytes = stored + _growth_bytes(walker)
-        self._warming = threading.Thread(target=self.arena.reserve, args=(wanted,), daemon=True)
+        self._warming = threading.Thread(target=self._warm, args=(wanted,), daemon=True)
         self._warming.start()
         self._entering = False
         self._kept, self._next_kept = self._next_kept, {}
 
-    def begin(self) -> None:
-        """A checkpoint begins."""
+    def _warm(self, size: int) -> None:
+        step_back()
+        self.arena.reserve(size)
+
+    def begin(self, again: bool) -> None:
+        """A checkpoint begins; `again`: beside the one before, whose copies stay and are shared where nothing changed."""
         if self._warming is not None:
             self._warming.join()
             self._warming = None
-        self.arena.reset()
+        if again:
+            self.arena.keep()
+        else:
+            self.arena.reset()
+            self._copies = {}
         self.blobs = []
         self.logical_bytes = 0
         self._next_kept = {}
@@ -182,23 +201,30 @@ class RecordedContents:
         view = memory_bytes(memory.owner)
         if len(view) <= INLINE_BYTES:
             return bytes(view)
+        held = self._copies.get(memory.key)
+        if held is not None and same_bytes(held.data, view):
+            self._store(held.cell, held.data, held.track)
+            return held.cell
         entry = None if memory.forced else self._entry_memory.get(memory.key)
-        if entry is None and track.changes >= _HOT:
-            cell: Cell = [None]
-            self._store(cell, self.arena.copy(view), track)
-            return cell
+        if entry is None and (track.last is None or track.changes >= _HOT):
+            return self._copy(memory, view, [None], track)
         found = digest(view)
         if found == entry:
             return ("same", found)
         if found == track.last:
             track.saw(found)
             self.logical_bytes += len(view)
-            cell = [found]
+            cell: Cell = [found]
             self.blobs.append(Blob(cell, lambda: (), True))
             return cell
         track.saw(found)
-        cell = [found]
-        self._store(cell, self.arena.copy(view))
+        return self._copy(memory, view, [found], None)
+
+    def _copy(self, memory: Memory, view: memoryview, cell: Cell, track: Track | None) -> Cell:
+        """Copy it; where the digest is not known the writer finds it, and tells the track."""
+        data = self.arena.copy(view)
+        self._copies[memory.key] = _Copy(data, cell, track)
+        self._store(cell, data, track)
         return cell
 
 

@@ -11,13 +11,10 @@ An encoded value is one of
 from __future__ import annotations
 
 import datetime
-import decimal
 import enum
-import fractions
 import pathlib
 import re
 import sys
-import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -100,12 +97,16 @@ _EXACT: dict[type, tuple[str, Encoder]] = {
     datetime.time: ("time", _moment),
     datetime.timedelta: ("timedelta", lambda v: (v.days, v.seconds, v.microseconds)),
     datetime.timezone: ("timezone", _zone),
-    decimal.Decimal: ("decimal", str),
-    fractions.Fraction: ("fraction", lambda v: (v.numerator, v.denominator)),
-    uuid.UUID: ("uuid", lambda v: v.int),
     range: ("range", lambda v: (v.start, v.stop, v.step)),
     slice: ("slice", _slice),
     re.Pattern: ("pattern", lambda v: (v.pattern, v.flags)),
+}
+
+# The same of modules that a script need not have imported: by the type's name.
+_NAMED: dict[tuple[str, str], tuple[str, Encoder]] = {
+    ("decimal", "Decimal"): ("decimal", str),
+    ("fractions", "Fraction"): ("fraction", lambda v: (v.numerator, v.denominator)),
+    ("uuid", "UUID"): ("uuid", lambda v: v.int),
 }
 
 
@@ -114,6 +115,9 @@ def leaf_encoder(cls: type) -> tuple[str, Encoder] | None:
     exact = _EXACT.get(cls)
     if exact is not None:
         return exact
+    named = _NAMED.get((cls.__module__, cls.__qualname__))
+    if named is not None and getattr(sys.modules.get(cls.__module__), cls.__qualname__, None) is cls:
+        return named
     if issubclass(cls, enum.Enum):
         return "enum", _enum
     if issubclass(cls, pathlib.PurePath) and cls.__module__.split(".")[0] == "pathlib":
@@ -169,6 +173,24 @@ def _decode_scalar(payload: Any) -> object:
     return numpy.frombuffer(payload[1], dtype=payload[0])[0]
 
 
+def _decode_decimal(payload: Any) -> object:
+    from decimal import Decimal
+
+    return Decimal(payload)
+
+
+def _decode_fraction(payload: Any) -> object:
+    from fractions import Fraction
+
+    return Fraction(*payload)
+
+
+def _decode_uuid(payload: Any) -> object:
+    from uuid import UUID
+
+    return UUID(int=payload)
+
+
 def _decode_path(payload: Any) -> object:
     cls: Any = getattr(pathlib, payload[0])
     return cls(payload[1])
@@ -180,9 +202,9 @@ _DECODE: dict[str, Callable[[Any], object]] = {
     "time": lambda p: _decode_moment(datetime.time, p),
     "timedelta": lambda p: datetime.timedelta(*p),
     "timezone": _decode_zone,
-    "decimal": decimal.Decimal,
-    "fraction": lambda p: fractions.Fraction(*p),
-    "uuid": lambda p: uuid.UUID(int=p),
+    "decimal": _decode_decimal,
+    "fraction": _decode_fraction,
+    "uuid": _decode_uuid,
     "range": lambda p: range(*p),
     "slice": lambda p: slice(*p),
     "pattern": lambda p: re.compile(*p),

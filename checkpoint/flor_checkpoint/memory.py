@@ -6,12 +6,78 @@ import ctypes
 import sys
 from typing import Any
 
+_new_view = ctypes.pythonapi.PyMemoryView_FromMemory
+_new_view.restype = ctypes.py_object
+_new_view.argtypes = (ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int)
+_WRITABLE = 0x200
+
+_FREE_BYTES = 16 << 20
+"""Longer copies let other threads run meanwhile. Shorter ones do not: to get the interpreter lock back can take longer."""
+
+_copy_locked = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)(
+    ctypes.cast(ctypes.memmove, ctypes.c_void_p).value or 0
+)
+
+
+class _Buffer(ctypes.Structure):
+    """The head of Python's Py_buffer."""
+
+    _fields_ = (("address", ctypes.c_void_p), ("rest", ctypes.c_byte * 248))
+
+
+_get_buffer = ctypes.pythonapi.PyObject_GetBuffer
+_get_buffer.argtypes = (ctypes.py_object, ctypes.POINTER(_Buffer), ctypes.c_int)
+_release_buffer = ctypes.pythonapi.PyBuffer_Release
+_release_buffer.argtypes = (ctypes.POINTER(_Buffer),)
+
 
 def raw_view(address: int, nbytes: int) -> memoryview:
     """The bytes at an address. The caller keeps their owner alive."""
     if nbytes == 0:
         return memoryview(b"")
-    return memoryview((ctypes.c_char * nbytes).from_address(address)).cast("B")
+    view: memoryview = _new_view(address, nbytes, _WRITABLE)
+    return view
+
+
+def address_of(buffer: memoryview | bytes) -> int:
+    """Where the bytes lie, read-only ones too. The caller keeps their owner alive."""
+    held = _Buffer()
+    _get_buffer(buffer, ctypes.byref(held), 0)
+    try:
+        return int(held.address or 0)
+    finally:
+        _release_buffer(ctypes.byref(held))
+
+
+def copy_bytes(target: memoryview, source: memoryview | bytes) -> None:
+    """Copy one stretch of memory over another one of its size. Raises ValueError where the sizes differ."""
+    nbytes = len(target)
+    if len(source) != nbytes:
+        raise ValueError(f"{len(source)} bytes for a place of {nbytes}")
+    if nbytes == 0:
+        return
+    (ctypes.memmove if nbytes > _FREE_BYTES else _copy_locked)(address_of(target), address_of(source), nbytes)
+
+
+def same_bytes(first: memoryview, second: memoryview) -> bool:
+    """Whether two stretches of memory hold the same bytes."""
+    if len(first) != len(second):
+        return False
+    if _compare is None:
+        return bytes(first) == bytes(second)
+    return bool(_compare(address_of(first), address_of(second), len(first)) == 0)
+
+
+def _find_compare() -> Any:
+    try:
+        compare = ctypes.CDLL(None).memcmp
+    except (OSError, TypeError, AttributeError):  # Windows keeps its C library elsewhere
+        return None
+    compare.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
+    return compare
+
+
+_compare = _find_compare()
 
 
 def storage_bytes(storage: Any) -> memoryview:
@@ -30,7 +96,7 @@ def fill_storage(storage: Any, content: memoryview | bytes) -> None:
     if nbytes == 0:
         return
     if storage.device.type == "cpu":
-        raw_view(storage.data_ptr(), nbytes)[:] = content
+        copy_bytes(raw_view(storage.data_ptr(), nbytes), content)
         return
     torch: Any = sys.modules["torch"]
     flat = torch.empty(0, dtype=torch.uint8, device=storage.device).set_(storage, 0, (nbytes,), (1,))
@@ -71,7 +137,7 @@ def array_bytes(array: Any) -> memoryview:
 def fill_array(array: Any, content: memoryview | bytes) -> None:
     """Write a dense array's bytes; it must be writeable or own its memory."""
     if array.nbytes:
-        raw_view(array_address(array), array.nbytes)[:] = content
+        copy_bytes(raw_view(array_address(array), array.nbytes), content)
 
 
 def new_dense_array(shape: Any, dtype: Any, order: list[int]) -> Any:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import mmap
 import os
-import secrets
 import struct
 from collections.abc import Sequence
 from pathlib import Path
@@ -68,7 +67,7 @@ def write_pack(packs: Path, blobs: Sequence[tuple[str, Sequence[Buffer]]]) -> tu
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     packs.mkdir(parents=True, exist_ok=True)
-    file_name = f"{secrets.token_hex(12)}{_SUFFIX}"
+    file_name = f"{os.urandom(12).hex()}{_SUFFIX}"
     temporary = packs / f"{file_name}.tmp"
     try:
         with open(temporary, "xb", buffering=0) as file:

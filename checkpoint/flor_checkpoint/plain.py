@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import pickle
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 _ALLOWED: dict[tuple[str, str], object] = {
@@ -29,6 +30,31 @@ class _PlainUnpickler(pickle.Unpickler):
 def dumps(data: object) -> bytes:
     """Pickle plain data."""
     return pickle.dumps(data, 5)
+
+
+_SLICE = 1000
+
+
+def dumps_graph(graph: Mapping[str, Any]) -> Iterator[bytes]:
+    """Pickles of a graph: first all of it but the lists of its nodes, then these piece after piece.
+
+    One pickle holds the interpreter lock from its beginning to its end, and a training thread would wait for it.
+    """
+    nodes, origins = graph["nodes"], graph["origins"]
+    yield dumps({**graph, "nodes": [], "origins": []})
+    for start in range(0, len(nodes), _SLICE):
+        yield dumps((nodes[start : start + _SLICE], origins[start : start + _SLICE]))
+        time.sleep(0)
+
+
+def loads_graph(data: bytes) -> dict[str, Any]:
+    """The graph whose `dumps_graph` these are, one after another."""
+    pieces = loads_many(data)
+    graph: dict[str, Any] = next(pieces)
+    for nodes, origins in pieces:
+        graph["nodes"].extend(nodes)
+        graph["origins"].extend(origins)
+    return graph
 
 
 def loads(data: bytes | memoryview) -> Any:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
-import sysconfig
 from pathlib import Path
 
 _LIBRARY_PARTS = ("site-packages", "dist-packages")
@@ -15,7 +15,7 @@ class Project:
 
     def __init__(self, root: Path | None) -> None:
         self._root = str(root.resolve()) + "/" if root is not None else None
-        self._stdlib = sysconfig.get_paths()["stdlib"] + "/"
+        self._stdlib = os.path.dirname(os.__file__) + "/"
         self._known: dict[str, bool] = {"__main__": True}
 
     def owns(self, module: object) -> bool:

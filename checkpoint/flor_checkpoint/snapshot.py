@@ -11,7 +11,7 @@ from flor_checkpoint.digest import digest
 from flor_checkpoint.errors import BadCheckpoint
 from flor_checkpoint.manifest import Manifest
 from flor_checkpoint.packs import PackReader
-from flor_checkpoint.plain import loads
+from flor_checkpoint.plain import loads, loads_graph
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def load(manifest: Manifest, packs: Path, *, trust: bool) -> Snapshot:
     reader = PackReader(packs)
     blobs = {blob: reader.read(blob, pack) for blob, pack in manifest.tensors.items()}
     try:
-        graph = loads(data)
+        graph = loads_graph(data)
         parents, steps = loads(blobs[graph["table"][0]])
         return Snapshot(
             manifest=manifest,

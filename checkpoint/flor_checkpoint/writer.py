@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,8 @@ from flor_checkpoint.digest import Buffer, digest, digest_of_chunks
 from flor_checkpoint.errors import CheckpointError
 from flor_checkpoint.manifest import GraphFile, Manifest, NotCaptured, write_file, write_manifest
 from flor_checkpoint.packs import PackIndex, write_pack
-from flor_checkpoint.plain import dumps
+from flor_checkpoint.plain import dumps_graph
+from flor_checkpoint.priority import step_back
 
 
 @dataclass
@@ -31,40 +33,52 @@ class Job:
     notes: tuple[str, ...] = field(default=())
 
 
+_MOST_JOBS = 2
+"""A restore point and the one right after it; what they share is copied once."""
+
+
 class Writer:
-    """One thread, one job at a time."""
+    """One thread, one job at a time; another one may wait."""
 
     def __init__(self, packs: Path, checkpoints: Path, done: Callable[[Job, Manifest | BaseException], None]) -> None:
         self._packs = packs
         self._checkpoints = checkpoints
         self._done = done
         self._index = PackIndex(packs)
-        self._job: Job | None = None
+        self._jobs: deque[Job] = deque()  # the first is being written
         self._closed = False
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
+        self.cpu_seconds = 0.0
+        """What writing has taken of the processors, up to the last job done."""
+        self.wall_seconds = 0.0
 
     @property
     def busy(self) -> bool:
         """Whether a job is being written."""
-        return self._job is not None
+        return bool(self._jobs)
+
+    @property
+    def full(self) -> bool:
+        """Whether no job can be taken."""
+        return len(self._jobs) >= _MOST_JOBS
 
     def submit(self, job: Job) -> None:
-        """Write the job; only when not busy."""
+        """Write the job; only when not full."""
         with self._changed:
-            self._job = job
+            self._jobs.append(job)
             self._changed.notify_all()
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="flor-checkpoint-writer", daemon=True)
             self._thread.start()
 
     def drain(self, timeout: float | None) -> bool:
-        """Wait for the job in hand; whether it is done."""
+        """Wait for the jobs in hand; whether they are done."""
         with self._changed:
-            return self._changed.wait_for(lambda: self._job is None, timeout)
+            return self._changed.wait_for(lambda: not self._jobs, timeout)
 
     def close(self, timeout: float | None) -> None:
-        """Finish the job in hand and end the thread."""
+        """Finish the jobs in hand and end the thread."""
         self.drain(timeout)
         with self._changed:
             self._closed = True
@@ -73,20 +87,25 @@ class Writer:
             self._thread.join(timeout)
 
     def _run(self) -> None:
+        step_back()
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._job is not None or self._closed)
-                job = self._job
-            if job is None:
-                return
+                self._changed.wait_for(lambda: self._jobs or self._closed)
+                if not self._jobs:
+                    return
+                job = self._jobs[0]
             outcome: Manifest | BaseException
+            begun, cpu = time.perf_counter(), time.thread_time()
             try:
                 outcome = self.write(job)
             except BaseException as error:  # a full disk as much as a bug: training goes on
                 outcome = error
             self._done(job, outcome)
             with self._changed:
-                self._job = job = None
+                self.cpu_seconds += time.thread_time() - cpu
+                self.wall_seconds += time.perf_counter() - begun
+                self._jobs.popleft()
+                del job, outcome
                 self._changed.notify_all()
 
     def write(self, job: Job) -> Manifest:
@@ -104,7 +123,7 @@ class Writer:
             if pack is None:
                 raise CheckpointError(f"blob {blob} was stored by an earlier checkpoint and is gone")
             tensors[blob] = pack
-        data = dumps(job.graph)
+        data = b"".join(dumps_graph(job.graph))
         self._checkpoints.mkdir(parents=True, exist_ok=True)
         graph = GraphFile(f"{job.id}.graph", digest(data))
         write_file(self._checkpoints / graph.file, data)
@@ -130,6 +149,7 @@ class Writer:
         new: dict[str, list[Buffer]] = {}
         wanted: dict[str, None] = {}
         for blob in blobs:
+            time.sleep(0)  # whoever waits for the interpreter lock gets it now, not after its five milliseconds
             name = blob.cell[0]
             chunks: list[Buffer] | None = None
             if name is None:

@@ -21,12 +21,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from flor_checkpoint import AdaptivePolicy, Capturer
+    from flor_checkpoint import AdaptivePolicy, Capturer, Slowdown
 
     from flor_replay.record.run import Session
 
 MAX_MAIN_LOOPS = 64  # a script that enters main loops without end (a server) keeps its first ones replayable
-WAIT_SECONDS = 0.05
 
 
 class Recorder:
@@ -106,7 +105,9 @@ class _MainLoop:
         self._always = os.environ.get("FLOR_CHECKPOINTS", "").lower() == "all"  # whatever it costs: for tests
         self._wanted = False  # the running iteration is due: its exits and the next start are captured
         self._asked = -1  # the iteration for which the policy was asked
+        self._taken = 0  # checkpoints of this group, so far
         self._stall = 0.0
+        self._slowdown: Slowdown | None = None
 
     def before_fetch(self) -> None:
         if self._policy is None:
@@ -114,11 +115,17 @@ class _MainLoop:
             return
         if self._wanted or (self._asked != self.level.index and self._due()):
             self._capture({"at": "start", "index": self.level.index + 1})
-        self._finish_group()
+        if self._stall:
+            self._finish_group()
 
     def iteration_ends(self, seconds: float) -> None:
-        if self._policy is not None:
-            self._policy.iteration(seconds)
+        policy, slowdown = self._policy, self._slowdown
+        if policy is not None and slowdown is not None:
+            policy.iteration(seconds)
+            if slowdown.watching:
+                policy.slowed(slowdown.iteration(seconds))
+            else:
+                slowdown.quiet(seconds)
 
     def nested_ends(self, nested: LoopIterator) -> None:
         if self._policy is None:
@@ -133,7 +140,10 @@ class _MainLoop:
                 loop.paused += perf_counter() - began
 
     def ends(self, end: str) -> None:
-        if self._policy is not None and end == "exhausted" and self.level.index >= 0:
+        policy = self._policy
+        complete = policy is not None and end == "exhausted" and self.level.index >= 0
+        # The exit of the last nested loop may be a moment old: the end shares what it copied.
+        if complete and (self._always or self._wanted or (policy is not None and policy.due_at_end())):
             self._capture({"at": "end", "index": self.level.index + 1})
         self._finish_group()
         self.close()
@@ -149,7 +159,8 @@ class _MainLoop:
         return self._policy is not None and (self._always or self._policy.due())
 
     def _enter(self) -> None:
-        from flor_checkpoint import AdaptivePolicy, Capturer
+        began = perf_counter()
+        from flor_checkpoint import AdaptivePolicy, Capturer, Slowdown
 
         session = self._session
         os.makedirs(session.folder.checkpoints, exist_ok=True)
@@ -160,10 +171,11 @@ class _MainLoop:
             on_warning=session.warn_once,
         )
         spaces, _, _ = frames.namespaces(session.root, session.explicit)
-        seconds = capturer.baseline(spaces)
+        capturer.baseline(spaces)
         self._capturer = capturer
+        self._slowdown = Slowdown(capturer)
         self._policy = AdaptivePolicy()
-        self._policy.baseline(seconds)
+        self._policy.baseline(perf_counter() - began, capturer.estimate)
 
     def _capture(self, point: dict[str, Any]) -> None:
         self._guarded(lambda: self._take(point))
@@ -177,15 +189,25 @@ class _MainLoop:
         where["files"] = frames.files_of(self._session.root, spaces, functions)
         if between:
             where["not_captured"] = [f"local state of {name}" for name in between]
-        # The two of a pair come close together: the first is given a moment to reach the disk.
-        self._capturer.wait(60.0 if self._always else WAIT_SECONDS)
-        self._capturer.capture(spaces, where)
+        if self._always:
+            self._capturer.wait(60.0)
+        again = self._taken > 0
+        if self._capturer.capture(spaces, where, again=again) is not None:
+            self._taken += 1
         self._stall += perf_counter() - began
 
     def _finish_group(self) -> None:
-        if self._policy is not None and self._stall:
-            self._policy.captured(self._stall)
+        policy = self._policy
+        if policy is not None and self._stall:
+            if self._taken:
+                policy.captured(self._stall)
+                if self._slowdown is not None:
+                    self._slowdown.watch()
+            else:
+                policy.lost(self._stall)
+                policy.skipped()
         self._stall = 0.0
+        self._taken = 0
         self._wanted = False
 
     def _guarded(self, action: Any) -> None:

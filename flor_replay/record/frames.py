@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 _OWN = ("flor", "flor_replay", "flor_checkpoint", "flor_instrument")
-_kept: dict[tuple[str, str], bool] = {}
+_known: dict[str, dict[str, bool]] = {}  # root -> file -> whether it is the project's
+_links: dict[str, bool] = {}
 
 
 def _is_own(module: str) -> bool:
@@ -31,13 +32,32 @@ def in_project(path: str | None, root: str) -> bool:
     """Whether the code in file `path` belongs to the project at `root` (installed packages inside it do not)."""
     if not path:
         return False
-    key = (path, root)
-    known = _kept.get(key)
-    if known is None:
-        full = os.path.realpath(path)
-        inside = full.startswith(os.path.realpath(root) + os.sep)
-        known = _kept[key] = inside and not is_library(full) and not full.startswith(sys.prefix + os.sep)
-    return known
+    known = _known.setdefault(root, {})
+    found = known.get(path)
+    if found is None:
+        found = known[path] = _looks_inside(path, root)
+    return found
+
+
+def _looks_inside(path: str, root: str) -> bool:
+    # Thousands of library files: the paths of most say it, without asking the file system about each of their folders.
+    if is_library(path) and not _is_linked(path):
+        return False
+    full = os.path.realpath(path)
+    inside = full.startswith(os.path.realpath(root) + os.sep)
+    return inside and not is_library(full) and not full.startswith(sys.prefix + os.sep)
+
+
+def _is_linked(path: str) -> bool:
+    """Whether an installed package is a link to a folder elsewhere: somebody works on it."""
+    for folder in (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}"):
+        head, found, tail = path.rpartition(folder)
+        if found:
+            top = f"{head}{found}{tail.partition(os.sep)[0]}"
+            if top not in _links:
+                _links[top] = os.path.islink(top)
+            return _links[top]
+    return False
 
 
 def project_frames(root: str) -> tuple[list[FrameType], list[str]]:
@@ -81,10 +101,12 @@ def namespaces(
         name = f"frame:{len(functions)}:{frame.f_code.co_qualname}"
         functions[name] = frame
         found[name] = _locals(frame)
+    known = _known.setdefault(root, {})
     for module_name, module in list(sys.modules.items()):
-        if _is_own(module_name) or module_name == "__mp_main__":
+        path = getattr(module, "__file__", None)
+        if type(path) is not str or known.get(path) is False:
             continue
-        if in_project(getattr(module, "__file__", None), root):
+        if in_project(path, root) and not _is_own(module_name) and module_name != "__mp_main__":
             found[f"module:{module_name}"] = _globals(vars(module))
     if explicit:
         found["explicit"] = dict(explicit)

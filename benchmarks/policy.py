@@ -1,0 +1,161 @@
+"""When to take checkpoints, simulated: this project's policy beside Flor's published rule, over many shapes of runs.
+
+A run has n iterations of C seconds and checkpoints that cost M seconds; both may vary, drift or jump. For each rule: the share
+of the run lost to checkpoints, the worst that this share was after the first tenth of the run, and the expected replay of one
+iteration as a share of the run.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from flor_checkpoint import AdaptivePolicy
+
+from benchmarks.measure import Row
+
+RESTORE_RATIO = 1.38  # Flor's measured mean of restore seconds over materialise seconds
+EPSILON = 1 / 15  # and its tolerance
+
+
+class Rule(Protocol):
+    def iteration(self, seconds: float) -> None: ...
+    def due(self) -> bool: ...
+    def captured(self, seconds: float) -> None: ...
+    def due_at_end(self) -> bool: ...
+
+
+class Published:
+    """Flor's rule: M/C < min(1/(1+c), eps) * n/(k+1), with M and C as in the first iteration."""
+
+    def __init__(self, first_checkpoint: float) -> None:
+        self._m = first_checkpoint
+        self._c = 0.0
+        self._n = 0
+        self._k = 0
+
+    def iteration(self, seconds: float) -> None:
+        self._n += 1
+        self._c = self._c or seconds
+
+    def due(self) -> bool:
+        return self._m / self._c < min(1 / (1 + RESTORE_RATIO), EPSILON) * self._n / (self._k + 1)
+
+    def captured(self, seconds: float) -> None:
+        self._k += 1
+
+    def due_at_end(self) -> bool:
+        return False
+
+
+@dataclass(frozen=True)
+class Shape:
+    """`checkpoint` and `iteration` give seconds for a place in the run from 0 to 1; `noise` is a lognormal sigma."""
+
+    name: str
+    count: int
+    checkpoint: Callable[[float], float]
+    iteration: Callable[[float], float]
+    noise: float = 0.2
+
+
+@dataclass(frozen=True)
+class Outcome:
+    checkpoints: int
+    lost: float  # of the run
+    worst: float  # the most that was lost of any beginning of the run
+    replay: float  # expected, of one iteration, of the run
+
+
+def constant(value: float) -> Callable[[float], float]:
+    return lambda _: value
+
+
+def shapes() -> Iterator[Shape]:
+    for m in (0.003, 0.03, 0.3, 3.0):
+        for c, n in ((0.00005, 400_000), (0.005, 20_000), (0.5, 200), (30.0, 60), (1200.0, 3)):
+            if m < 0.05 * c * n:
+                yield Shape(f"M {m} s, C {c} s, n {n}", n, constant(m), constant(c))
+    for n, c in ((20_000, 0.01), (300, 1.0)):
+        yield Shape(f"checkpoints grow 30 x, n {n}", n, lambda x: 0.02 * 30**x, constant(c))
+        yield Shape(f"iterations shrink 30 x, n {n}", n, constant(0.05), lambda x, c=c: c * 30**-x)
+        yield Shape(f"iterations grow 30 x, n {n}", n, constant(0.05), lambda x, c=c: c * 30 ** (x - 1))
+        yield Shape(f"first iteration 50 x, n {n}", n, constant(0.05), lambda x, c=c, n=n: c * (50 if x < 1 / n else 1))
+        yield Shape(f"checkpoints jump 20 x midway, n {n}", n, lambda x: 0.02 if x < 0.5 else 0.4, constant(c))
+        yield Shape(f"noise, n {n}", n, constant(0.05), constant(c), noise=0.8)
+
+
+def simulate(shape: Shape, rule: Rule, spent: float, seed: int = 0) -> Outcome:
+    """`spent`: seconds that went before the first iteration."""
+    rng = random.Random(seed)
+    clock = 0.0
+    lost, worst, taken = spent, 0.0, 0
+    since, waited = 0.0, 0.0  # since the last checkpoint; and summed over the iterations
+    for index in range(shape.count):
+        waited += since
+        place = index / shape.count
+        seconds = shape.iteration(place) * math.exp(rng.gauss(0.0, shape.noise))
+        clock += seconds
+        since += seconds
+        rule.iteration(seconds)
+        last = index == shape.count - 1
+        if rule.due_at_end() if last else rule.due():
+            cost = shape.checkpoint(place) * math.exp(rng.gauss(0.0, shape.noise))
+            rule.captured(cost)
+            lost += cost
+            taken += 1
+            since = 0.0
+            if taken > 1 or not last:
+                worst = max(worst, lost / clock)
+    worst = max(worst, lost / clock)
+    return Outcome(taken, lost / clock, worst, waited / shape.count / clock)
+
+
+def ours(shape: Shape) -> Outcome:
+    first = shape.checkpoint(0.0)
+    policy = AdaptivePolicy()
+    policy.baseline(0.5 * first, 0.8 * first)  # the look at loop entry, and an estimate that is off
+    return simulate(shape, policy, 0.5 * first)
+
+
+def published(shape: Shape) -> Outcome:
+    return simulate(shape, Published(shape.checkpoint(0.0)), 0.0)
+
+
+def run(quick: bool) -> list[Row]:
+    found = [(shape, ours(shape), published(shape)) for shape in shapes() if not quick or shape.count <= 20_000]
+
+    def row(what: str, mine: list[float], theirs: list[float], unit: str = "%") -> Row:
+        a, b = sum(mine) / len(mine), sum(theirs) / len(theirs)
+        return Row(what, a, b, "Flor's published rule", a / b if b else math.inf, len(found), unit=unit)
+
+    pairs = [(a, b) for _, a, b in found]
+    worst = [max(each[side].worst for each in pairs) for side in (0, 1)]
+    behind = [max(each[side].replay for each in pairs) for side in (0, 1)]
+    return [
+        row("lost to checkpoints, mean over shapes", [a.lost for a, _ in pairs], [b.lost for _, b in pairs]),
+        row("lost of any beginning of a run, worst shape", worst[:1], worst[1:]),
+        row("expected replay of an iteration, mean", [a.replay for a, _ in pairs], [b.replay for _, b in pairs]),
+        row("expected replay of an iteration, worst shape", behind[:1], behind[1:]),
+        row(
+            "checkpoints, mean",
+            [a.checkpoints for a, _ in pairs],
+            [b.checkpoints for _, b in pairs],
+            unit="",
+        ),
+    ]
+
+
+def main() -> None:
+    print(f"{'shape':42s} {'ours: k':>8s} {'lost':>7s} {'worst':>7s} {'replay':>7s}   rule: k    lost   worst  replay")
+    for shape in shapes():
+        a, b = ours(shape), published(shape)
+        mine = f"{a.checkpoints:8d} {a.lost:7.2%} {a.worst:7.2%} {a.replay:7.2%}"
+        print(f"{shape.name:42s} {mine} {b.checkpoints:9d} {b.lost:7.2%} {b.worst:7.2%} {b.replay:7.2%}")
+
+
+if __name__ == "__main__":
+    main()
