@@ -12,7 +12,7 @@ from rich.console import Console
 
 from flor_replay import project
 from flor_replay.errors import NotAProject, UsageError
-from flor_replay.plan.segments import parse_iterations
+from flor_replay.plan.planner import parse_iterations
 from flor_replay.replay.proposal import Selection
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from typing import Any
 
 from flor_replay.history import inputs
 from flor_replay.history.versions import History
-from flor_replay.plan.segments import Segment, whole
+from flor_replay.plan.planner import whole
+from flor_replay.plan.segments import Segment
 from flor_replay.processes import start_time
 from flor_replay.replay import evidence, fidelity, reads, sandbox
 from flor_replay.replay.execution import Execution, Outcome

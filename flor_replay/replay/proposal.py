@@ -25,9 +25,10 @@ from flor_instrument import (
 from flor_replay.errors import SourceProblem, StoreError, UsageError
 from flor_replay.history.versions import History
 from flor_replay.plan import facts as plan_facts
-from flor_replay.plan import segments
+from flor_replay.plan import planner
 from flor_replay.plan.facts import RunFacts
-from flor_replay.plan.segments import Need, RunPlan
+from flor_replay.plan.planner import Need, RunPlan
+from flor_replay.plan.segments import Segment
 from flor_replay.replay.task import Inserted
 from flor_replay.store.runs import Run
 
@@ -133,7 +134,7 @@ class Proposal:
     def estimate(self) -> float:
         """Seconds until the last worker is done."""
         work = [segment.seconds for v in self.versions for plan in v.plans.values() for segment in plan.segments]
-        return segments.makespan(work, self.jobs)
+        return planner.makespan(work, self.jobs)
 
 
 def propose(
@@ -355,7 +356,7 @@ def _plan(
                 run.run, (), version.reason or "the statements are not reached by this script"
             )
         else:
-            version.plans[run.run] = segments.plan_run(facts, need, share)
+            version.plans[run.run] = planner.plan_run(facts, need, share)
 
 
 def _carried(version: VersionProposal, sources: Mapping[str, bytes], script: str) -> tuple[str | None, bool]:
@@ -416,7 +417,7 @@ def _still_needed(
         verdict = str(replay.fidelity.get("verdict"))
         if replay.replay_of != run.run or replay.info.get("patched") != patched or verdict not in trusted:
             continue
-        segment = segments.Segment.from_data(dict(replay.info["segment"]))
+        segment = Segment.from_data(dict(replay.info["segment"]))
         if verdict == "diverged" and segment.kind != "whole":
             continue
         verdicts.append(verdict)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from flor_instrument import Place, lost_but_dead
 
 from flor_replay.plan.facts import Lost, MainLoop, Point, RestorePoint, RunFacts, without_dead
-from flor_replay.plan.segments import Need, plan_run
+from flor_replay.plan.planner import Need, plan_run
 
 SOURCE = """
 import flor

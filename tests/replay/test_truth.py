@@ -17,7 +17,8 @@ import pytest
 from flor_instrument import lost_but_dead
 
 from flor_replay.plan.facts import MainLoop, without_dead
-from flor_replay.plan.segments import Segment, knowing_dead
+from flor_replay.plan.planner import knowing_dead
+from flor_replay.plan.segments import Segment
 from tests.replay.harness import Replayed, facts_of, logged, replay
 from tests.support import Project
 
