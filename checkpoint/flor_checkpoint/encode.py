@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from flor_checkpoint import encode_arrays, encode_containers, encode_objects
+from flor_checkpoint import encode_arrays, encode_containers, encode_iterators, encode_objects
 from flor_checkpoint.kinds import TypeBook
 from flor_checkpoint.walk import Contents, Walker
 
-_HANDLERS = {**encode_containers.HANDLERS, **encode_objects.HANDLERS, **encode_arrays.HANDLERS}
+_HANDLERS = {
+    **encode_containers.HANDLERS,
+    **encode_objects.HANDLERS,
+    **encode_iterators.HANDLERS,
+    **encode_arrays.HANDLERS,
+}
 
 
 def new_walker(book: TypeBook, contents: Contents, known: Mapping[object, int] | None) -> Walker:

@@ -99,26 +99,6 @@ def _proxy(walker: Walker, thing: Any, nid: int) -> Node:
     return ("proxy", walker.ref(dict(thing), nid, "copy"))
 
 
-def _generator(walker: Walker, thing: Any, nid: int) -> Node:
-    frame = getattr(thing, "gi_frame", "") if type(thing).__name__ == "generator" else ""
-    if frame is None:
-        return ("exhausted",)
-    return walker.lost(nid, f"a {type(thing).__name__} in the middle of its code cannot be captured")
-
-
-def _iterator(walker: Walker, thing: Any, nid: int) -> Node:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            made = thing.__reduce__()
-    except Exception as error:  # whatever its parts raise
-        return walker.lost(nid, f"{type(thing).__name__}: {error}")
-    maker: Any = made[0]
-    state = made[2] if len(made) > 2 else None
-    args = [walker.ref(arg, nid, ("arg", index)) for index, arg in enumerate(made[1])]
-    return ("iterator", maker.__name__, maker.__module__, args, walker.ref(state, nid, "state"))
-
-
 def _dataset(walker: Walker, thing: Any, nid: int) -> Node:
     if walker.origin(nid) < 0 and walker.known is not None:
         return _object(walker, thing, nid)
@@ -269,8 +249,6 @@ HANDLERS: Handlers = {
     "keep": _keep,
     "weakref": _weakref,
     "proxy": _proxy,
-    "generator": _generator,
-    "iterator": _iterator,
     "dataset": _dataset,
     "loader": _loader,
     "nnmodule": _module,

@@ -231,6 +231,10 @@ def _torch_kind(cls: type) -> str | None:
         return "loader"
     if issubclass(cls, torch.utils.data.Dataset):
         return "dataset"
+    if cls.__module__ == "torch.utils.data.dataloader" and cls.__name__ == "_MultiProcessingDataLoaderIter":
+        return "workers"
+    if cls.__module__ == "torch.utils.data._utils.fetch":
+        return "object"
     return None
 
 

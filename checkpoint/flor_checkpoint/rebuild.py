@@ -22,19 +22,36 @@ LOST: Any = type("Lost", (), {"__repr__": lambda _: "<lost>"})()
 """In place of what cannot be put back."""
 
 _UNMADE = object()
+_NEVER_THE_SAME = frozenset({"iterator", "generator"})
+
+
+class BeingMadeError(Exception):
+    """A filling needs what is just being made: it is done later."""
 
 
 class Builder:
     """One restore."""
 
-    def __init__(self, snapshot: Snapshot, live: Mapping[int, object], stash: Mapping[int, bytes], makers: Makers):
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        live: Mapping[int, object],
+        stash: Mapping[int, bytes],
+        makers: Makers,
+        generators: Mapping[int, object],
+    ) -> None:
         self.snapshot = snapshot
         self.stash = stash
         """Copies of memory as it was at loop entry, by the row."""
         self.missing: list[tuple[str, str]] = []
         self.mismatched: list[tuple[str, str]] = []
         self.notes: list[str] = []
+        self.generators: dict[int, object] = {}
+        """The generators that were put back, by node."""
+        self.making: set[int] = set()
+        """The nodes whose making fills others meanwhile."""
         self._live = live
+        self._adopted: dict[int, object] = dict(generators)
         self._makers = makers
         self._made: list[Any] = [_UNMADE] * len(snapshot.nodes)
         self._claimed: set[int] = set()
@@ -44,15 +61,30 @@ class Builder:
 
     def finish(self) -> None:
         """Fill everything that was made."""
+        waiting = []
         while self._fills or self._last_fills:
+            before = len(self._fills)
             self.settle()
             if self._last_fills:
-                self._last_fills.popleft()()
+                action = self._last_fills.popleft()
+                try:
+                    action()
+                except BeingMadeError:
+                    waiting.append(action)
+            elif len(self._fills) >= before:
+                break  # the rest waits for what is being made
+        self._last_fills.extend(waiting)
 
     def settle(self) -> None:
         """Fill everything that needs no hashing."""
+        waiting = []
         while self._fills:
-            self._fills.popleft()()
+            action = self._fills.popleft()
+            try:
+                action()
+            except BeingMadeError:
+                waiting.append(action)
+        self._fills.extend(waiting)
 
     def fill(self, action: Callable[[], None], *, last: bool = False) -> None:
         """Do this once all that it needs is made."""
@@ -75,9 +107,13 @@ class Builder:
         """The object of a node."""
         made = self._made[nid]
         if made is _UNMADE:
+            if nid in self.making:
+                raise BeingMadeError
             node = self.snapshot.nodes[nid]
             try:
                 made = self._makers[node[0]](self, node, nid)
+            except BeingMadeError:
+                raise
             except Exception as error:  # whatever a class of today raises for the state of then
                 made = self.lose(self.path(nid), f"{type(error).__name__}: {error}")
             if self._made[nid] is _UNMADE:
@@ -99,8 +135,24 @@ class Builder:
         return found
 
     def any_target(self, nid: int) -> Any | None:
-        """The live object at the node's path at loop entry, whatever its type."""
-        return self._live.get(self.snapshot.origins[nid])
+        """The live object that was adopted or is at the node's path at loop entry, whatever its type."""
+        adopted = self._adopted.get(nid)
+        return adopted if adopted is not None else self._live.get(self.snapshot.origins[nid])
+
+    def adopt(self, nid: int, thing: object) -> bool:
+        """Let `thing` be what the node is restored to, unless it is to be another; whether it is.
+
+        An iterator keeps its identity only where it is adopted: what stood at its path at loop entry has no claim.
+        """
+        found = self.any_target(nid) if self.snapshot.nodes[nid][0] not in _NEVER_THE_SAME else self._adopted.get(nid)
+        if self._made[nid] is not _UNMADE or (found is not None and found is not thing):
+            return False
+        self._adopted[nid] = thing
+        return True
+
+    def adopted(self, nid: int) -> Any | None:
+        """What the node must be restored to."""
+        return self._adopted.get(nid)
 
     def row(self, nid: int) -> int:
         """The node's row in the table of loop entry."""

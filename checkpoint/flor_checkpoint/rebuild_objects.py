@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import builtins
 import contextlib
 import functools
 import importlib
 import io
-import itertools
 import pickle
 import sys
 import types
 import weakref
-from collections.abc import Iterator
 from typing import Any
 
 from flor_checkpoint.contents import NoContents
@@ -200,31 +197,6 @@ def _proxy(builder: Builder, node: Any, nid: int) -> Any:
     return types.MappingProxyType(content) if found is None else found
 
 
-def _exhausted(builder: Builder, _node: Any, nid: int) -> Any:
-    found = builder.target(nid, types.GeneratorType)
-    if found is not None and found.gi_frame is None:
-        return found
-    generator: Iterator[None] = (None for _ in ())
-    for _ in generator:
-        pass
-    return generator
-
-
-def _iterator(builder: Builder, node: Any, nid: int) -> Any:
-    _, name, module, args, state = node
-    source = {"builtins": builtins, "itertools": itertools}.get(module)
-    maker: Any = getattr(source, name, None)
-    if maker is None:
-        return builder.lose(builder.path(nid), f"no iterator {module}.{name}")
-    parts = [builder.value(arg) for arg in args]
-    if any(part is LOST for part in parts):
-        return LOST
-    thing = builder.made(nid, maker(*parts))
-    if state is not None:
-        builder.fill(lambda: thing.__setstate__(builder.value(state)), last=True)
-    return thing
-
-
 class _Unpickler(pickle.Unpickler):
     def __init__(self, data: bytes | memoryview, builder: Builder, refs: list[object]) -> None:
         super().__init__(io.BytesIO(data))
@@ -274,8 +246,6 @@ MAKERS: Makers = {
     "partial": _partial,
     "weakref": _weakref,
     "proxy": _proxy,
-    "exhausted": _exhausted,
-    "iterator": _iterator,
     "opaque": _opaque,
     "lost": _lost,
 }

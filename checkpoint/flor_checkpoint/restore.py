@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from flor_checkpoint import rebuild, rebuild_arrays, rebuild_objects
+from flor_checkpoint import rebuild, rebuild_arrays, rebuild_iterators, rebuild_objects
 from flor_checkpoint.contents import SAME_BYTES, NoContents, memory_bytes
 from flor_checkpoint.encode import new_walker
 from flor_checkpoint.errors import CheckpointError
@@ -15,7 +16,7 @@ from flor_checkpoint.rng import restore_process_state
 from flor_checkpoint.snapshot import Snapshot
 from flor_checkpoint.walk import Namespaces, Walker
 
-_MAKERS = {**rebuild.MAKERS, **rebuild_objects.MAKERS, **rebuild_arrays.MAKERS}
+_MAKERS = {**rebuild.MAKERS, **rebuild_objects.MAKERS, **rebuild_iterators.MAKERS, **rebuild_arrays.MAKERS}
 _STASH_BYTES = 8 << 20
 _STASH_TOTAL_BYTES = 256 << 20
 
@@ -61,23 +62,9 @@ class Restorer:
         """Make the state what it was at the snapshot. The caller binds the names that it returns."""
         if self._entry is None:
             raise CheckpointError("Restorer.restore needs Restorer.baseline at loop entry first")
-        found = self._match(self._entry, snapshot)
-        objects = self._entry.objects
-        builder = rebuild.Builder(
-            snapshot,
-            {row: objects[nid] for row, nid in found.items()},
-            {row: self._stash[nid] for row, nid in found.items() if nid in self._stash},
-            _MAKERS,
-        )
-        values: dict[str, dict[str, object]] = {}
-        try:
-            for space, names in snapshot.roots.items():
-                values[space] = {name: builder.value(written) for name, written in names.items()}
-            builder.finish()
-        except Exception as error:
-            raise CheckpointError(
-                f"checkpoint {snapshot.manifest.id} cannot be put back: {type(error).__name__}: {error}"
-            ) from error
+        builder, values = self._build(self._entry, snapshot, {})
+        if builder.generators:  # to advance them has run code: now that they stand, once more
+            builder, values = self._build(self._entry, snapshot, builder.generators)
         bindings: dict[str, dict[str, object]] = {}
         unbind: dict[str, list[str]] = {}
         for space, names in values.items():
@@ -90,6 +77,31 @@ class Restorer:
             unbind[space] = [name for name in live if name not in names and not name.startswith("__")]
         restore_process_state(snapshot.process)
         return Restored(bindings, unbind, builder.missing, builder.mismatched, builder.notes)
+
+    def _build(
+        self, entry: Walker, snapshot: Snapshot, generators: Mapping[int, object]
+    ) -> tuple[rebuild.Builder, dict[str, dict[str, object]]]:
+        found = self._match(entry, snapshot)
+        builder = rebuild.Builder(
+            snapshot,
+            {row: entry.objects[nid] for row, nid in found.items()},
+            {row: self._stash[nid] for row, nid in found.items() if nid in self._stash},
+            _MAKERS,
+            generators,
+        )
+        values: dict[str, dict[str, object]] = {}
+        try:
+            for nid, node in enumerate(snapshot.nodes):
+                if node[0] == "generator":
+                    builder.node(nid)
+            for space, names in snapshot.roots.items():
+                values[space] = {name: builder.value(written) for name, written in names.items()}
+            builder.finish()
+        except Exception as error:
+            raise CheckpointError(
+                f"checkpoint {snapshot.manifest.id} cannot be put back: {type(error).__name__}: {error}"
+            ) from error
+        return builder, values
 
     @staticmethod
     def _match(entry: Walker, snapshot: Snapshot) -> dict[int, int]:

@@ -169,6 +169,10 @@ class Walker:
         """The node's number at loop entry, or -1 for what was not there."""
         return nid if self.known is None else self.known.get(self.keys[nid], -1)
 
+    def was_at_entry(self, nid: int) -> bool:
+        """Whether the thing was there at loop entry."""
+        return self.origin(nid) >= 0
+
     def origin_of(self, thing: object) -> int:
         """The number at loop entry of a thing that need not have been met, or -1."""
         return 0 if self.known is None else self.known.get(id(thing), -1)

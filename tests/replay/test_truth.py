@@ -31,7 +31,7 @@ _spec.loader.exec_module(expand)
 QUICK = ("functions", "trainer_class", "sklearn_partial_fit")
 OTHERS = sorted(path.stem for path in IDIOMS.glob("*.py") if path.stem not in (*QUICK, "expand"))
 # Their checkpoints lack something that the rest of the run reads: replay starts at 0.
-UNCAPTURED = ("step_loop",)
+UNCAPTURED: tuple[str, ...] = ()
 
 
 def all_statements(source: str) -> str:

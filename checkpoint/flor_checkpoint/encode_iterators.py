@@ -1,0 +1,75 @@
+"""Nodes of iterators and generators: what is in the middle of something."""
+
+from __future__ import annotations
+
+import threading
+import types
+import warnings
+from typing import Any
+
+from flor_checkpoint.project import spec_of
+from flor_checkpoint.suspended import Suspended, UnreadableError, look, yields
+from flor_checkpoint.walk import Handlers, Node, Walker
+
+
+def _iterator(walker: Walker, thing: Any, nid: int) -> Node:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            made = thing.__reduce__()
+    except Exception as error:  # whatever its parts raise
+        return walker.lost(nid, f"{type(thing).__name__}: {error}")
+    maker: Any = made[0]
+    state = made[2] if len(made) > 2 else None
+    args = [walker.ref(arg, nid, ("arg", index)) for index, arg in enumerate(made[1])]
+    return ("iterator", maker.__name__, maker.__module__, args, walker.ref(state, nid, "state"))
+
+
+def _generator(walker: Walker, thing: Any, nid: int) -> Node:
+    if type(thing) is not types.GeneratorType:
+        if getattr(thing, "cr_frame", getattr(thing, "ag_frame", "")) is None:
+            return ("exhausted",)
+        return walker.lost(nid, f"a {type(thing).__name__} in the middle of its code cannot be captured")
+    if thing.gi_frame is None:
+        return ("exhausted",)
+    try:
+        found = look(thing)
+    except UnreadableError as error:
+        return walker.lost(nid, f"a generator in the middle of its code cannot be captured: {error}")
+    held = next((each for each in (*found.variables.values(), *found.stack) if _is_elsewhere(walker, each)), None)
+    if held is not None:
+        name = f"{type(held).__module__}.{type(held).__qualname__}"
+        return walker.lost(nid, f"a generator that holds a {name} cannot be captured")
+    above = walker.parents[nid]
+    if isinstance(walker.objects[above], threading.Thread):
+        return walker.lost(nid, "a generator that a thread draws from cannot be captured")
+    function = _maker(walker, found, nid)
+    if function is None and not walker.was_at_entry(nid) and type(walker.objects[above]) is not types.GeneratorType:
+        return walker.lost(nid, "a generator made in the loop, of a function without a name, cannot be captured")
+    variables = {name: walker.ref(value, nid, ("variable", name)) for name, value in found.variables.items()}
+    stack = [walker.ref(value, nid, ("stack", index)) for index, value in enumerate(found.stack)]
+    return ("generator", thing.gi_code.co_qualname, len(yields(thing.gi_code)), found.place, function, variables, stack)
+
+
+def _maker(walker: Walker, found: Suspended, nid: int) -> object:
+    """The function that made it, if another process can find it."""
+    if found.function is None or (spec_of(found.function) is None and walker.origin_of(found.function) < 0):
+        return None
+    return walker.ref(found.function, nid, "function")
+
+
+def _is_elsewhere(walker: Walker, thing: object) -> bool:
+    """Whether a thing's state is outside this process's memory, or stays as it is: a generator's place depends on it."""
+    if isinstance(thing, BaseException):
+        return True
+    cls = type(thing)
+    if walker.book.kind(cls) != "keep" or issubclass(cls, types.ModuleType):
+        return False
+    return cls.__module__ != "logging"
+
+
+def _workers(walker: Walker, _thing: object, nid: int) -> Node:
+    return walker.lost(nid, "the iterator of a DataLoader with worker processes cannot be captured")
+
+
+HANDLERS: Handlers = {"iterator": _iterator, "generator": _generator, "workers": _workers}
