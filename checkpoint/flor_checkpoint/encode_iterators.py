@@ -63,7 +63,10 @@ def _is_elsewhere(walker: Walker, thing: object) -> bool:
     if isinstance(thing, BaseException):
         return True
     cls = type(thing)
-    if walker.book.kind(cls) != "keep" or issubclass(cls, types.ModuleType):
+    kind = walker.book.kind(cls)
+    if kind == "file":
+        return True
+    if kind != "keep" or issubclass(cls, types.ModuleType):
         return False
     return cls.__module__ != "logging"
 
@@ -72,4 +75,16 @@ def _workers(walker: Walker, _thing: object, nid: int) -> Node:
     return walker.lost(nid, "the iterator of a DataLoader with worker processes cannot be captured")
 
 
-HANDLERS: Handlers = {"iterator": _iterator, "generator": _generator, "workers": _workers}
+def _file(walker: Walker, thing: Any, nid: int) -> Node:
+    """An open file stays as it is, but for the place that is read next."""
+    if thing.closed or not thing.readable() or not thing.seekable():
+        return ("keep", f"{type(thing).__module__}.{type(thing).__qualname__}", None, True)
+    if not walker.was_at_entry(nid):
+        return walker.lost(nid, "a file opened in the loop cannot be captured")
+    try:
+        return ("file", thing.tell())
+    except (OSError, ValueError) as error:
+        return walker.lost(nid, f"a file in the middle of being read cannot be captured: {error}")
+
+
+HANDLERS: Handlers = {"iterator": _iterator, "generator": _generator, "workers": _workers, "file": _file}

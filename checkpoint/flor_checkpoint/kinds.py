@@ -80,7 +80,20 @@ KEEP_PREFIXES = (
 )
 
 HELD_KINDS = frozenset(
-    {"function", "class", "keep", "named", "builtin", "method", "opaque", "dataset", "loader", "generator", "iterator"}
+    {
+        "function",
+        "class",
+        "keep",
+        "file",
+        "named",
+        "builtin",
+        "method",
+        "opaque",
+        "dataset",
+        "loader",
+        "generator",
+        "iterator",
+    }
 )
 """Kinds that a restore takes from the process as they are, whole or in part: a mistaken identity would go unseen."""
 
@@ -169,13 +182,15 @@ class TypeBook:
         framework = _torch_kind(cls) or _numpy_kind(cls)
         if framework is not None:
             return framework
+        if issubclass(cls, io.IOBase):
+            return "file"
         module = getattr(cls, "__module__", "")
         if not self.project.owns(module) and _is_kept(str(module)):
             return "keep"
         return self._by_layout(cls)
 
     def _by_layout(self, cls: type) -> str:
-        if issubclass(cls, types.ModuleType | io.IOBase | weakref.ref):
+        if issubclass(cls, types.ModuleType | weakref.ref):
             return "keep"
         for base, kind in (
             (dict, "dict"),

@@ -1,4 +1,4 @@
-"""Iterators and generators from their nodes.
+"""Iterators, generators and open files from their nodes.
 
 A restore that has generators to make is done twice: the first time they are made and advanced, which runs code of the
 script; the second time, when nothing runs any more, everything is filled.
@@ -7,6 +7,7 @@ script; the second time, when nothing runs any more, everything is filled.
 from __future__ import annotations
 
 import builtins
+import io
 import itertools
 import types
 from collections.abc import Iterator
@@ -200,4 +201,12 @@ def adopt(builder: Builder, written: Any, thing: Any) -> None:
         adopt(builder, node[1], thing.__self__)
 
 
-MAKERS: Makers = {"exhausted": _exhausted, "iterator": _iterator, "generator": _generator}
+def _file(builder: Builder, node: Any, nid: int) -> Any:
+    found = builder.any_target(nid)
+    if not isinstance(found, io.IOBase) or found.closed:
+        return builder.lose(builder.path(nid), "the file is not open in this process")
+    found.seek(node[1])
+    return found
+
+
+MAKERS: Makers = {"exhausted": _exhausted, "iterator": _iterator, "generator": _generator, "file": _file}

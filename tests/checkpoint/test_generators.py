@@ -311,3 +311,36 @@ def test_code_that_has_changed_is_refused(store):
     finally:
         counting.__code__ = before
     assert [path for path, _ in restored.missing] == ["frame:0.it"]
+
+
+@pytest.mark.parametrize("mode", ["r", "rb", "r+"])
+def test_a_file_is_read_on_from_where_it_was(store, tmp_path, mode):
+    import flor_checkpoint as fc
+
+    path = tmp_path / "lines.txt"
+    path.write_bytes("".join(f"line {i} \N{SNOWMAN}\n" for i in range(20)).encode())
+    with open(path, mode) as recorded, open(path, mode) as live, open(tmp_path / "log", "w") as log:
+        capturer = store.capturer()
+        names = {"file": recorded, "log": log}
+        capturer.baseline({"frame:0": names})
+        for _ in range(7):
+            recorded.readline()
+        assert store.take(capturer, names).not_captured == ()
+        capturer.close()
+        restorer = fc.Restorer(None)
+        restorer.baseline({"frame:0": {"file": live, "log": log}})
+        live.readline()
+        restored = restorer.restore(store.snapshot(), {"frame:0": {"file": live, "log": log}})
+        assert (restored.missing, restored.bindings["frame:0"]) == ([], {})
+        assert live.readline() == recorded.readline()
+
+
+def test_a_file_in_a_for_statement_is_lost(store):
+    with open(__file__) as file, open(__file__) as later:
+        capturer = store.capturer()
+        capturer.baseline({"frame:0": {"file": file}})
+        for _ in file:
+            taken = store.take(capturer, {"file": file, "later": later})
+            break
+        capturer.close()
+    assert sorted(entry.path for entry in taken.not_captured) == ["frame:0.file", "frame:0.later"]
