@@ -5,11 +5,12 @@ Pure functions on bytes: no files, no git, no torch.
 
 from __future__ import annotations
 
-from flor_instrument.carried import Carried, carried
-from flor_instrument.clocks import volatile_names
+from flor_instrument.analysis.carrying import Carried, carried
+from flor_instrument.analysis.clocks import volatile_names
+from flor_instrument.analysis.liveness import Holder, live_names, lost_but_dead
+from flor_instrument.analysis.paths_taken import Place
+from flor_instrument.analysis.places import Where, where
 from flor_instrument.hindsight import Patch, Unit, hindsight
-from flor_instrument.liveness import Holder, live_names, lost_but_dead
-from flor_instrument.places import Place, Where, where
 from flor_instrument.propagation import Placement, Propagation, Refusal, propagate, remove
 from flor_instrument.source import SourceError
 

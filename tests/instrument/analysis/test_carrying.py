@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 
 import pytest
-from flor_instrument.carried import Carried, carried
+from flor_instrument.analysis.carrying import Carried, carried
 
 HEAD = """\
 import flor

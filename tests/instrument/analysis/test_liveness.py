@@ -12,11 +12,11 @@ from types import FrameType
 from typing import Any
 
 import pytest
-from flor_instrument.liveness import Point, live_names, lost_but_dead
+from flor_instrument.analysis.liveness import Point, live_names, lost_but_dead
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-IDIOMS = Path(__file__).parents[2] / "fixtures" / "idioms"
+IDIOMS = Path(__file__).parents[3] / "fixtures" / "idioms"
 
 
 def live(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import textwrap
 
 import pytest
-from flor_instrument.places import ANYWHERE, Place, where
+from flor_instrument.analysis.paths_taken import Place
+from flor_instrument.analysis.places import ANYWHERE, where
 
 CASES: dict[str, str | dict[str, str]] = {
     "module level": """

@@ -1,0 +1,93 @@
+"""What every part of the analysis asks of a syntax tree."""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
+FUNCTION_NODES = (ast.FunctionDef, ast.AsyncFunctionDef)
+FORS = (ast.For, ast.AsyncFor)
+COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+
+
+def words(text: str) -> frozenset[str]:
+    """The words of a text, as a set."""
+    return frozenset(text.split())
+
+
+def dotted(node: ast.expr | None) -> str | None:
+    """`a.b.c` of a chain of attributes on a name, else None."""
+    parts: list[str] = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    if not isinstance(node, ast.Name):
+        return None
+    return ".".join([node.id, *reversed(parts)])
+
+
+def tail(node: ast.expr) -> str:
+    """The last name of a callee or base (`b` of `a.b[...]`), or an empty string."""
+    if isinstance(node, ast.Subscript | ast.Call):
+        return tail(node.value if isinstance(node, ast.Subscript) else node.func)
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def own_nodes(node: ast.AST) -> Iterator[ast.AST]:
+    """Everything below a node that runs as part of it: no bodies of nested functions, classes, lambdas."""
+    for child in ast.iter_child_nodes(node):
+        yield child
+        if not isinstance(child, (*FUNCTION_NODES, ast.ClassDef, ast.Lambda)):
+            yield from own_nodes(child)
+
+
+def bound_names(target: ast.expr) -> Iterator[str]:
+    """The plain names that an assignment target binds."""
+    if isinstance(target, ast.Name):
+        yield target.id
+    elif isinstance(target, ast.Tuple | ast.List):
+        for element in target.elts:
+            yield from bound_names(element)
+    elif isinstance(target, ast.Starred):
+        yield from bound_names(target.value)
+
+
+def bindings(scope: ast.AST) -> dict[str, list[ast.expr | None]]:
+    """What each name of a scope is bound to: the value of a plain assignment, None for another binding."""
+    found: dict[str, list[ast.expr | None]] = defaultdict(list)
+    for node in own_nodes(scope):
+        if isinstance(node, ast.Assign):
+            for target in node.targets:
+                for name in bound_names(target):
+                    found[name].append(node.value if isinstance(target, ast.Name) else None)
+        elif isinstance(node, ast.AnnAssign | ast.NamedExpr) and isinstance(node.target, ast.Name):
+            if node.value is not None:
+                found[node.target.id].append(node.value)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store | ast.Del):
+            found[node.id].append(None)
+        elif isinstance(node, ast.ExceptHandler | ast.MatchAs | ast.MatchStar) and node.name:
+            found[node.name].append(None)
+        elif isinstance(node, ast.MatchMapping) and node.rest:
+            found[node.rest].append(None)
+        elif isinstance(node, ast.Global | ast.Nonlocal):
+            for name in node.names:
+                found[name] += [None, None]
+    # each Store name was counted once more by its ast.Name node
+    for name, values in found.items():
+        plain = [v for v in values if v is not None]
+        others = len(values) - len(plain)
+        found[name] = [*plain, *([None] * max(0, others - len(plain)))]
+    return found
+
+
+def only_value(scopes: Sequence[dict[str, list[ast.expr | None]]], name: str) -> ast.expr | None:
+    """The one expression that a name is ever bound to in the first of the scopes that binds it."""
+    for scope in scopes:
+        if name in scope:
+            values = scope[name]
+            return values[0] if len(values) == 1 else None
+    return None
