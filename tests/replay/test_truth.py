@@ -30,8 +30,6 @@ _spec.loader.exec_module(expand)
 
 QUICK = ("functions", "trainer_class", "sklearn_partial_fit")
 OTHERS = sorted(path.stem for path in IDIOMS.glob("*.py") if path.stem not in (*QUICK, "expand"))
-# Their checkpoints lack something that the rest of the run reads: replay starts at 0.
-UNCAPTURED: tuple[str, ...] = ()
 
 
 def all_statements(source: str) -> str:
@@ -46,11 +44,13 @@ def all_statements(source: str) -> str:
     return "".join(lines)
 
 
-def segments(main: MainLoop, names: tuple[str, ...]) -> list[Segment]:
-    """Every way to replay a part, in shuffled order."""
+def segments(main: MainLoop, names: tuple[str, ...], seed: str) -> list[Segment]:
+    """Every way to replay a part, from iterations drawn by lot, in shuffled order."""
+    lot = random.Random(seed)
     starts = {point.index: point for point in main.points if point.at == "start" and point.complete}
     found = [Segment("whole", prefix=True, suffix=True)]
-    cuts = sorted({index for index in (1, main.iterations // 2, main.iterations - 1) if index in starts})
+    within = sorted(index for index in starts if index < main.iterations)
+    cuts = sorted(lot.sample(within, min(3, len(within))))
     for place, cut in enumerate(cuts):
         stop = cuts[place + 1] if place + 1 < len(cuts) else main.iterations
         suffix = stop == main.iterations
@@ -65,7 +65,7 @@ def segments(main: MainLoop, names: tuple[str, ...]) -> list[Segment]:
     ends = [point for point in main.points if point.at == "end" and point.complete]
     if ends:
         found.append(Segment("suffix", main.ordinal, restore=ends[0].checkpoint, suffix=True))
-    random.Random(1).shuffle(found)
+    lot.shuffle(found)
     return [knowing_dead(main, segment) for segment in found]
 
 
@@ -79,9 +79,8 @@ def check(project: Project, truth: Project, idiom: str) -> None:
     dead = functools.cache(functools.partial(lost_but_dead, sources))
     main = without_dead(facts_of(run), "train.py", "", dead).main
     assert main is not None
-    parts = segments(main, names)
-    if idiom not in UNCAPTURED:
-        assert any(part.restore for part in parts), [p.missing for p in main.points]
+    parts = segments(main, names, idiom)
+    assert any(part.restore for part in parts), [p.missing for p in main.points]
     done = replay(project, run, {"train.py": patched}, parts)
     if idiom == "unseeded":  # its truth is itself: the whole run again, proven by what it logs
         [whole] = [part for part in done if part.segment.kind == "whole"]
