@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import GeneratorType
 
 from flor_checkpoint import rebuild, rebuild_arrays, rebuild_iterators, rebuild_objects
 from flor_checkpoint.contents import SAME_BYTES, NoContents, memory_bytes
@@ -43,6 +44,7 @@ class Restorer:
         self._book = TypeBook(Project(project_root))
         self._entry: Walker | None = None
         self._stash: dict[int, bytes] = {}
+        self._replaced: list[object] = []
 
     def baseline(self, namespaces: Namespaces) -> None:
         """Look at the live objects at loop entry; they are held from now on."""
@@ -62,7 +64,12 @@ class Restorer:
         """Make the state what it was at the snapshot. The caller binds the names that it returns."""
         if self._entry is None:
             raise CheckpointError("Restorer.restore needs Restorer.baseline at loop entry first")
+        # A generator that is dropped runs the ends of its code, and may change what was just put back: none is dropped.
+        self._replaced += [
+            value for names in namespaces.values() for value in names.values() if type(value) is GeneratorType
+        ]
         builder, values = self._build(self._entry, snapshot, {})
+        self._replaced += builder.generators.values()
         if builder.generators:  # to advance them has run code: now that they stand, once more
             builder, values = self._build(self._entry, snapshot, builder.generators)
         bindings: dict[str, dict[str, object]] = {}

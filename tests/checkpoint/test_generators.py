@@ -136,6 +136,9 @@ CASES: dict[str, Callable[[], dict[str, object]]] = {
     "loader": lambda: having("loader", loader(batch_size=1), iter),
     "loader, batches": lambda: having("loader", loader(), epochs),
     "loader, last one dropped": lambda: {"it": epochs(loader(drop_last=True))},
+    "loader, a long order": lambda: {
+        "it": epochs(DataLoader(TensorDataset(torch.arange(5000.0)), batch_size=700, shuffle=True))
+    },
     "loader with a generator": lambda: having("g", torch.Generator(), lambda g: epochs(loader(generator=g))),
     "loader in order": lambda: {"it": epochs(loader(shuffle=False))},
     "loader, noisy": lambda: {"it": epochs(DataLoader(Noisy(), batch_size=2, shuffle=True))},
