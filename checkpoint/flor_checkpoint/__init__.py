@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from flor_checkpoint.capture import Captured, Capturer
+from flor_checkpoint.counting import count_of, set_count
 from flor_checkpoint.errors import BadCheckpoint, CheckpointError
 from flor_checkpoint.manifest import Manifest, NotCaptured, manifests, read_manifest
 from flor_checkpoint.policy import AdaptivePolicy
@@ -33,11 +34,13 @@ __all__ = [
     "Restorer",
     "Slowdown",
     "Snapshot",
+    "count_of",
     "load",
     "manifests",
     "process_state",
     "read_manifest",
     "restore_process_state",
+    "set_count",
 ]
 
 

@@ -12,6 +12,8 @@ from typing import Any
 from flor_checkpoint.errors import BadCheckpoint
 
 FORMAT = 1
+LOOP = "loop"
+"""The namespace of what the main loop runs over."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,11 @@ class NotCaptured:
     reason: str
     holders: tuple[tuple[str, str], ...] = ()
     """Every (namespace, name) from which it can be reached; none where that is not known."""
+
+    @property
+    def of_running_loop(self) -> bool:
+        """Whether nothing but what the main loop runs over holds it."""
+        return bool(self.holders) and all(space == LOOP for space, _ in self.holders)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import types
 from collections.abc import Iterator
 from typing import Any
 
+from flor_checkpoint.counting import set_count
 from flor_checkpoint.rebuild import LOST, BeingMadeError, Builder, Makers
 from flor_checkpoint.suspended import UnreadableError, advance, begin, look, parameters, place_of, write, yields
 
@@ -50,6 +51,8 @@ def _iterator_in_place(builder: Builder, node: Any, nid: int, thing: Any) -> Any
     _, name, _, args, state = node
     refused = f"the {name} of a for statement in a generator cannot be put back"
     parts = [builder.value(arg) for arg in args]
+    if type(thing) is enumerate and name == "enumerate":
+        set_count(thing, parts[1])
     if not _come_to(thing, name, parts):
         return builder.lose(builder.path(nid), refused)
     builder.made(nid, thing)

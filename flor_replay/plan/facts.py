@@ -194,7 +194,11 @@ def _points(run: Run, name: str, occurrence: int, ordinal: int) -> list[RestoreP
         if at is None or [point.get(key) for key in ("loop", "occurrence", "ordinal")] != [name, occurrence, ordinal]:
             continue
         files = point.get("files")
-        lost = [_lost(entry, files if isinstance(files, dict) else {}) for entry in manifest.not_captured]
+        lost = [
+            _lost(entry, files if isinstance(files, dict) else {})
+            for entry in manifest.not_captured
+            if not entry.of_running_loop  # its items are drawn again
+        ]
         between = point.get("not_captured")
         lost += [Lost(str(entry)) for entry in (between if isinstance(between, (list, tuple)) else ())]
         nested = point.get("nested")

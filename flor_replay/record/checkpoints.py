@@ -171,7 +171,7 @@ class _MainLoop:
             on_warning=session.warn_once,
         )
         spaces, _, _ = frames.namespaces(session.root, session.explicit)
-        capturer.baseline(spaces)
+        capturer.baseline({**spaces, **self._running()})
         self._capturer = capturer
         self._slowdown = Slowdown(capturer)
         self._policy = AdaptivePolicy()
@@ -187,14 +187,22 @@ class _MainLoop:
         spaces, functions, between = frames.namespaces(self._session.root, self._session.explicit)
         where = {"loop": self._name, "occurrence": self.level.occurrence, "ordinal": self._ordinal, **point}
         where["files"] = frames.files_of(self._session.root, spaces, functions)
+        running = self._running()
+        where["running"] = bool(running)
         if between:
             where["not_captured"] = [f"local state of {name}" for name in between]
         if self._always:
             self._capturer.wait(60.0)
         again = self._taken > 0
-        if self._capturer.capture(spaces, where, again=again) is not None:
+        if self._capturer.capture({**spaces, **running}, where, again=again) is not None:
             self._taken += 1
         self._stall += perf_counter() - began
+
+    def _running(self) -> dict[str, dict[str, object]]:
+        """The namespace of what the loop runs over, where its state is more than an index."""
+        loop = self._loop()
+        found = loop.running if loop is not None else {}
+        return {"loop": found} if found else {}
 
     def _finish_group(self) -> None:
         policy = self._policy

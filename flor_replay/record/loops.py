@@ -247,6 +247,20 @@ class LoopIterator:
                     raise ValueError(f"loop {self.name!r} ended before iteration {index}") from None
         level.index = index - 1
 
+    @property
+    def running(self) -> dict[str, object]:
+        """What the items are drawn from, as a namespace for checkpoints; empty where an index says it all."""
+        if kind_of(self.source) == "sequence":
+            return {}
+        return {"iterator": self.source if self._iterator is None else self._iterator}
+
+    def resume(self, index: int, iterator: Iterator[Any] | None) -> None:
+        """Make `index` the next iteration, without drawing; `iterator`: where its item comes from, if it is another."""
+        if self.level is not None:
+            self.level.index = index - 1
+        if iterator is not None:
+            self._iterator = iterator
+
     def finish(self) -> None:
         """Make the loop end at its next ``next()``: nothing is drawn any more."""
         self._iterator = iter(())

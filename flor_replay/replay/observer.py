@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from flor_replay import values
 from flor_replay.errors import ReplayMismatch
@@ -14,7 +14,11 @@ from flor_replay.record import args, frames
 from flor_replay.record.loops import Level, LoopIterator
 from flor_replay.record.run import Session
 from flor_replay.replay.task import Task
+from flor_replay.replay.wrappers import move_on
 from flor_replay.store import layout
+
+if TYPE_CHECKING:
+    from flor_checkpoint import Manifest
 
 
 class ReplaySession(Session):
@@ -158,7 +162,7 @@ class Replayer:
             self._finish(self._session)
         self._main = loop.level
         self._region = "main"
-        self._prepare()
+        self._prepare(loop)
 
     def before_fetch(self, loop: LoopIterator) -> None:
         if self._main is None or loop.level is not self._main or self._region != "main":
@@ -167,9 +171,14 @@ class Replayer:
         if segment.kind == "iterations":
             if not self._jumped:
                 self._jumped = True
-                self._jump(loop, segment.first)
-                if segment.restore is not None:
-                    self._restore(segment.restore)
+                if segment.restore is None:
+                    self._jump(loop, segment.first)
+                elif self._is_running_known(segment.restore):
+                    move_on(loop, segment.first - loop.index - 1)
+                    loop.resume(segment.first, self._restore(segment.restore, loop))
+                else:
+                    self._jump(loop, segment.first)
+                    self._restore(segment.restore, loop)
             elif loop.index + 1 == segment.stop and not segment.suffix:
                 self._finish(self._session)
         elif segment.kind == "whole":
@@ -183,7 +192,7 @@ class Replayer:
             self._jump(loop, self._order[self._at])
         elif segment.kind == "suffix":
             assert segment.restore is not None
-            self._restore(segment.restore)
+            self._restore(segment.restore, loop)
             loop.finish()
 
     def skips(self, loop: LoopIterator) -> bool:
@@ -196,7 +205,8 @@ class Replayer:
             raise ReplayMismatch(
                 f"the nested loop {loop.name!r} did not run in the recorded iteration {self._main.index}"
             )
-        self._restore(checkpoint)
+        main = self._main.iterator() if self._main.iterator is not None else None
+        self._restore(checkpoint, main)
         self._restored = True
         return True
 
@@ -220,12 +230,13 @@ class Replayer:
     # -- state ---------------------------------------------------------------------------------------------------------
 
     def _jump(self, loop: LoopIterator, index: int) -> None:
+        move_on(loop, index - loop.index - 1)
         try:
             loop.jump(index)
         except ValueError as error:
             raise ReplayMismatch(str(error)) from None
 
-    def _prepare(self) -> None:
+    def _prepare(self, loop: LoopIterator) -> None:
         """At the main loop's entry: see what is there, before anything is put back."""
         if self._segment.restore is None and not self._segment.exits:
             return
@@ -234,23 +245,37 @@ class Replayer:
         root = self._session.root
         self._restorer = Restorer(Path(root))
         spaces, _, _ = frames.namespaces(root, self._session.explicit)
-        self._restorer.baseline(spaces)
+        self._restorer.baseline({**spaces, **_running(loop)})
 
-    def _restore(self, checkpoint: str) -> None:
-        from flor_checkpoint import load, manifests
+    def _manifest(self, checkpoint: str) -> Manifest:
+        from flor_checkpoint import manifests
 
         folder = layout.RunFolder(self._task.store, self._task.run)
         if self._manifests is None:
             self._manifests = {manifest.id: manifest for manifest in manifests(Path(folder.checkpoints))[0]}
-        manifest = self._manifests.get(checkpoint)
+        manifest: Manifest | None = self._manifests.get(checkpoint)
         if manifest is None:
             raise ReplayMismatch(f"checkpoint {checkpoint} of run {self._task.run} is gone or broken")
+        return manifest
+
+    def _is_running_known(self, checkpoint: str) -> bool:
+        """Whether the checkpoint has what the main loop runs over, so that no item needs to be drawn to come there."""
+        manifest = self._manifest(checkpoint)
+        return bool(manifest.point.get("running")) and not any(e.of_running_loop for e in manifest.not_captured)
+
+    def _restore(self, checkpoint: str, loop: LoopIterator | None) -> Iterator[Any] | None:
+        """Put the state back; returns the iterator of the main loop where it is another than the one that it has."""
+        from flor_checkpoint import load
+
+        manifest = self._manifest(checkpoint)
         snapshot = load(manifest, Path(layout.packs(self._task.store)), trust=True)
         root = self._session.root
         spaces, functions, _ = frames.namespaces(root, self._session.explicit)
-        restored = self._restorer.restore(snapshot, spaces)
+        running = _running(loop)
+        restored = self._restorer.restore(snapshot, {**spaces, **running})
         dead = {path for of, path in self._segment.dead if of == checkpoint}
         lacking = {(entry.path, entry.reason) for entry in manifest.not_captured if entry.path in dead}
+        lacking |= {(entry.path, entry.reason) for entry in manifest.not_captured if entry.of_running_loop}
         missing = [entry for entry in restored.missing if entry not in lacking]
         problems = [f"{path} ({reason})" for path, reason in (*missing, *restored.mismatched)]
         if problems:
@@ -262,3 +287,10 @@ class Replayer:
             for space, names in spaces.items()
         }
         frames.bind(functions, restored.bindings, unbind)
+        found: Iterator[Any] | None = restored.bindings.get("loop", {}).get("iterator")
+        return found
+
+
+def _running(loop: LoopIterator | None) -> dict[str, dict[str, object]]:
+    found = loop.running if loop is not None else {}
+    return {"loop": found} if found else {}
