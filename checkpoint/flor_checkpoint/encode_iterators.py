@@ -7,6 +7,7 @@ import types
 import warnings
 from typing import Any
 
+from flor_checkpoint.encode_objects import encode_object
 from flor_checkpoint.project import spec_of
 from flor_checkpoint.suspended import Suspended, UnreadableError, look, yields
 from flor_checkpoint.walk import Handlers, Node, Walker
@@ -41,7 +42,7 @@ def _generator(walker: Walker, thing: Any, nid: int) -> Node:
         name = f"{type(held).__module__}.{type(held).__qualname__}"
         return walker.lost(nid, f"a generator that holds a {name} cannot be captured")
     above = walker.parents[nid]
-    if isinstance(walker.objects[above], threading.Thread):
+    if _is_fed(walker.objects[above]):
         return walker.lost(nid, "a generator that a thread draws from cannot be captured")
     function = _maker(walker, found, nid)
     if function is None and not walker.was_at_entry(nid) and type(walker.objects[above]) is not types.GeneratorType:
@@ -64,11 +65,29 @@ def _is_elsewhere(walker: Walker, thing: object) -> bool:
         return True
     cls = type(thing)
     kind = walker.book.kind(cls)
-    if kind == "file":
+    if kind == "file" or (kind == "own_iterator" and _is_fed(thing)):
         return True
     if kind != "keep" or issubclass(cls, types.ModuleType):
         return False
     return cls.__module__ != "logging"
+
+
+def _is_fed(thing: object) -> bool:
+    """Whether a thing is, or holds, what draws or delivers by itself: a thread, a process, a queue, a connection."""
+    parts = (thing, *getattr(thing, "__dict__", {}).values())
+    return any(isinstance(part, threading.Thread) or type(part).__module__.split(".")[0] in _BUSY for part in parts)
+
+
+_BUSY = frozenset(
+    {"queue", "_queue", "multiprocessing", "concurrent", "subprocess", "socket", "ssl", "sqlite3", "asyncio", "select"}
+)
+
+
+def _own_iterator(walker: Walker, thing: object, nid: int) -> Node:
+    """An object of a class with ``__next__``: its attributes say where it is, unless others bring what it gives."""
+    if _is_fed(thing):
+        return walker.lost(nid, "an iterator that a thread or another process feeds cannot be captured")
+    return encode_object(walker, thing, nid)
 
 
 def _workers(walker: Walker, _thing: object, nid: int) -> Node:
@@ -87,4 +106,10 @@ def _file(walker: Walker, thing: Any, nid: int) -> Node:
         return walker.lost(nid, f"a file in the middle of being read cannot be captured: {error}")
 
 
-HANDLERS: Handlers = {"iterator": _iterator, "generator": _generator, "workers": _workers, "file": _file}
+HANDLERS: Handlers = {
+    "iterator": _iterator,
+    "own_iterator": _own_iterator,
+    "generator": _generator,
+    "workers": _workers,
+    "file": _file,
+}

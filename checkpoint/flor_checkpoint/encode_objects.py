@@ -15,7 +15,8 @@ from flor_checkpoint.project import spec_of
 from flor_checkpoint.walk import Handlers, Node, Walker, is_plain
 
 
-def _object(walker: Walker, thing: object, nid: int, without: str | None = None) -> Node:
+def encode_object(walker: Walker, thing: object, nid: int, without: str | None = None) -> Node:
+    """The node of an object that is its attributes."""
     return ("object", walker.cls(thing, nid), walker.attributes(thing, nid, without) or {}, False)
 
 
@@ -101,7 +102,7 @@ def _proxy(walker: Walker, thing: Any, nid: int) -> Node:
 
 def _dataset(walker: Walker, thing: Any, nid: int) -> Node:
     if walker.origin(nid) < 0 and walker.known is not None:
-        return _object(walker, thing, nid)
+        return encode_object(walker, thing, nid)
     walker.forced[nid] = False
     attrs = {
         name: walker.ref(value, nid, name)
@@ -176,7 +177,7 @@ def _optimizer(walker: Walker, thing: Any, nid: int) -> Node:
     step = vars(thing).get("step")
     hidden = hasattr(step, "_wrapped_by_lr_sched") and walker.origin_of(getattr(step, "__func__", None)) < 0
     # a scheduler made in the loop has put a call counter around it: the class's own will do
-    return _object(walker, thing, nid, without="step" if hidden else None)
+    return encode_object(walker, thing, nid, without="step" if hidden else None)
 
 
 class _Pickler(pickle.Pickler):
@@ -238,7 +239,7 @@ def opaque(walker: Walker, thing: object, nid: int) -> Node:
 
 
 HANDLERS: Handlers = {
-    "object": _object,
+    "object": encode_object,
     "class": _class,
     "function": _function,
     "named": _named,

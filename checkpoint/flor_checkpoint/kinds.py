@@ -205,7 +205,7 @@ class TypeBook:
                 return kind
         if cls in copyreg.dispatch_table or not is_python_layout(cls):
             return "opaque"
-        return "object"
+        return "own_iterator" if hasattr(cls, "__next__") else "object"
 
 
 def is_python_layout(cls: type) -> bool:

@@ -112,6 +112,8 @@ def _after_variables(code: types.CodeType, items: list[object], at: int, variabl
 
 def advance(generator: types.GeneratorType[Any, Any, Any], place: int) -> bool:
     """Run a generator until it waits at a place; whether it came there. Whatever its code raises is raised."""
+    if place == NOT_BEGUN:
+        return place_of(generator) == place
     for _ in range(MAX_STEPS):
         here = place_of(generator)
         if here == place:

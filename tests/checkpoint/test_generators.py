@@ -7,6 +7,7 @@ and drawn a different number of times, restored, and from there both must give t
 from __future__ import annotations
 
 import itertools
+import queue
 import random
 import threading
 from collections.abc import Callable
@@ -132,6 +133,8 @@ CASES: dict[str, Callable[[], dict[str, object]]] = {
     "islice of a generator": lambda: {"it": itertools.islice(counting(30), 1, 20, 2)},
     "chain": lambda: {"it": itertools.chain(counting(3), counting(9))},
     "map": lambda: {"it": map(abs, counting(12))},
+    "an iterator of one's own": lambda: {"it": Walking([*range(30)])},
+    "a generator over it": lambda: {"it": squares(Walking([*range(40)]))},
     "list iterator": lambda: having("items", list(range(12)), iter),
     "loader": lambda: having("loader", loader(batch_size=1), iter),
     "loader, batches": lambda: having("loader", loader(), epochs),
@@ -280,6 +283,52 @@ def test_a_threads_generator_is_lost(store):
     next(thread.generator)
     assert [entry.path for entry in store.take(capturer, {"thread": thread}).not_captured]
     capturer.close()
+
+
+class Prefetching:
+    """Draws ahead in a thread."""
+
+    def __init__(self, items):
+        self.generator = items
+        self.queue = queue.Queue(2)
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+
+    def run(self):
+        for item in self.generator:
+            self.queue.put(item)
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        return self.queue.get()
+
+
+class Walking:
+    """An iterator of the project's own."""
+
+    def __init__(self, items):
+        self.items, self.at = items, 0
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        self.at += 1
+        return self.items[self.at]
+
+
+@pytest.mark.parametrize("wrap", [lambda made: made, epochs, squares])
+def test_what_a_thread_feeds_is_lost(store, wrap):
+    prefetching = Prefetching(counting(1000))
+    names = {"it": wrap(prefetching), "prefetching": prefetching}
+    capturer = store.capturer()
+    capturer.baseline({"frame:0": names})
+    next(names["it"])
+    paths = {entry.path for entry in store.take(capturer, names).not_captured}
+    capturer.close()
+    assert "frame:0.it" in paths
 
 
 def other_code(n):
