@@ -201,6 +201,8 @@ class Session:
     def note_value(self, level: Level, value: object) -> None:
         """Keep the value of an iteration where it is a scalar that says more than its index."""
         kind = type(value)
+        if kind is int and value == level.index:
+            return
         if kind.__module__ == "numpy" and hasattr(value, "item") and getattr(value, "ndim", None) == 0:
             value = value.item()
             kind = type(value)
