@@ -22,6 +22,7 @@ from benchmarks.measure import Row
 
 BENCHMARKS = {
     "policy": "benchmarks.policy",
+    "checkpoint": "benchmarks.checkpointing",
     "import": "benchmarks.importing",
     "log": "benchmarks.logging_calls",
     "record": "benchmarks.recording",

@@ -66,6 +66,17 @@ def encode(value: object, keep: Keep, warn: Callable[[str], None]) -> Fields:
         return "repr", None, _clean(text[:LARGE_TEXT])
 
 
+def encode_plain(value: object) -> Fields:
+    """The stored fields of a float, an int, a bool, a str of moderate length or None."""
+    if type(value) is float:
+        return _float(value)
+    return _encode(value, _keep_nothing)
+
+
+def _keep_nothing(_data: bytes, _suffix: str) -> str:
+    raise AssertionError("a plain value needs no file")
+
+
 def _encode(value: object, keep: Keep) -> Fields:
     if value is None:
         return "none", None, None

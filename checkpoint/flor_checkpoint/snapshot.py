@@ -51,7 +51,7 @@ def load(manifest: Manifest, packs: Path, *, trust: bool) -> Snapshot:
     if digest(data) != manifest.graph.digest:
         raise BadCheckpoint(f"{path}: is damaged (its digest is not {manifest.graph.digest})")
     reader = PackReader(packs)
-    blobs = {blob: reader.read(blob, pack) for blob, pack in manifest.tensors.items()}
+    blobs = reader.read_all(manifest.tensors)
     try:
         graph = loads_graph(data)
         parents, steps = loads(blobs[graph["table"][0]])

@@ -16,12 +16,13 @@ from flor_replay.project import is_library
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from types import FrameType
+    from types import FrameType, ModuleType
     from typing import Any
 
 _OWN = ("flor", "flor_replay", "flor_checkpoint", "flor_instrument")
 _known: dict[str, dict[str, bool]] = {}  # root -> file -> whether it is the project's
 _links: dict[str, bool] = {}
+_found: dict[tuple[str, int, str], list[tuple[str, ModuleType]]] = {}  # as of the last look at all modules
 
 
 def _is_own(module: str) -> bool:
@@ -101,13 +102,8 @@ def namespaces(
         name = f"frame:{len(functions)}:{frame.f_code.co_qualname}"
         functions[name] = frame
         found[name] = _locals(frame)
-    known = _known.setdefault(root, {})
-    for module_name, module in list(sys.modules.items()):
-        path = getattr(module, "__file__", None)
-        if type(path) is not str or known.get(path) is False:
-            continue
-        if in_project(path, root) and not _is_own(module_name) and module_name != "__mp_main__":
-            found[f"module:{module_name}"] = _globals(vars(module))
+    for module_name, module in _project_modules(root):
+        found[f"module:{module_name}"] = _globals(vars(module))
     if explicit:
         found["explicit"] = dict(explicit)
     return found, functions, between
@@ -129,6 +125,27 @@ def files_of(root: str, spaces: Iterable[str], functions: Mapping[str, FrameType
 @functools.cache
 def _relative(path: str, root: str) -> str:
     return os.path.relpath(os.path.realpath(path), os.path.realpath(root)).replace(os.sep, "/")
+
+
+def _project_modules(root: str) -> list[tuple[str, ModuleType]]:
+    """The project's modules by name. Thousands are loaded: all are looked at only when one has come, gone or changed."""
+    modules = sys.modules
+    at = (root, len(modules), next(reversed(modules)))  # what is new stands at the end
+    kept = _found.get(at)
+    if kept is not None and all(modules.get(name) is module for name, module in kept):
+        return kept
+    known = _known.setdefault(root, {})
+    members: list[tuple[str, ModuleType]] = []
+    for name, module in list(modules.items()):
+        path = getattr(module, "__file__", None)
+        if type(path) is not str or known.get(path) is False:
+            continue
+        if in_project(path, root) and not _is_own(name) and name != "__mp_main__":
+            members.append((name, module))
+    _found.clear()
+    if len(modules) == at[1] and next(reversed(modules)) == at[2]:
+        _found[at] = members
+    return members
 
 
 def _globals(variables: dict[str, Any]) -> dict[str, object]:

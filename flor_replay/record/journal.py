@@ -19,7 +19,7 @@ import threading
 from collections import deque
 from json.encoder import encode_basestring_ascii as _quote
 
-from flor_replay.values import clean_name
+from flor_replay.values import clean_name, encode_plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,8 +28,11 @@ if TYPE_CHECKING:
 
     from flor_replay.values import Fields
 
-FLUSH_SECONDS = 0.25
+FLUSH_SECONDS = 0.5
 HEARTBEAT_SECONDS = 30.0
+_BATCH = (
+    200  # records written down at once: less than a millisecond in which training may wait for the interpreter lock
+)
 FULL = 50_000  # records waiting; past that the calling thread writes
 
 Path = tuple[tuple[str, int, int], ...]  # (loop name, occurrence, index), outermost first
@@ -58,8 +61,8 @@ class Journal:
     def __init__(self, path: str, warn: Callable[[str], None]) -> None:
         self._file = path
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-        self._queue: deque[tuple[Any, ...]] = deque()
-        self.append = self._queue.append
+        self.queue: deque[tuple[Any, ...]] = deque()
+        self.append = self.queue.append
         self._warn = warn
         self.written = 0  # log records handed to the operating system
         self._lock = threading.Lock()
@@ -73,9 +76,6 @@ class Journal:
         self._thread = threading.Thread(target=self._run, name="flor-journal", daemon=True)
         self._thread.start()
 
-    def full(self) -> bool:
-        return len(self._queue) > FULL
-
     def flush(self) -> None:
         """Everything appended before this call is handed to the operating system on return."""
         self._flush(last=False)
@@ -85,10 +85,10 @@ class Journal:
         if main:
             self._main_writes = True
         with self._lock:
-            queue = self._queue
+            queue = self.queue
             while queue:
-                lines = [self._line(queue.popleft()) for _ in range(min(len(queue), 10_000))]
-                self._write(("\n".join(lines) + "\n").encode())
+                lines = [self._line(queue.popleft()) for _ in range(min(len(queue), _BATCH))]
+                self._write(("\n".join(lines) + "\n").encode())  # and others get the interpreter lock meanwhile
             if last and self._fd >= 0:
                 os.close(self._fd)
                 self._fd = -1
@@ -111,14 +111,14 @@ class Journal:
 
     def abandon(self) -> None:
         """In a forked child: the file belongs to the parent."""
-        self._queue.clear()
+        self.queue.clear()
         self._fd = -1
         self.broken = True
 
     def _run(self) -> None:
         idle = 0.0
         while not self._stop.wait(FLUSH_SECONDS):
-            if self._queue:
+            if self.queue:
                 self.flush()
                 idle = 0.0
                 continue
@@ -142,8 +142,9 @@ class Journal:
     def _line(self, item: tuple[Any, ...]) -> str:
         event = item[0]
         if event == "r":
-            _, name, fields, path, ordinal, moment, flag = item
+            _, name, taken, path, ordinal, moment, flag = item
             self.written += 1
+            fields: Fields = taken if type(taken) is tuple else encode_plain(taken)
             quoted = self._names.get(name)
             if quoted is None:
                 quoted = self._names[name] = _quote(clean_name(name))

@@ -9,11 +9,12 @@ import sys
 import threading
 import time
 from time import perf_counter
+from time import time as _now
 
 from flor_replay import processes, values
 from flor_replay.errors import UsageError
 from flor_replay.record import args, entry
-from flor_replay.record.journal import Journal
+from flor_replay.record.journal import FULL, Journal
 from flor_replay.record.loops import Level, Loop, LoopIterator, Stack, kind_of
 from flor_replay.record.notices import warn
 from flor_replay.store import layout
@@ -66,6 +67,7 @@ class Session:
         self._given: dict[str, str | object] | None = None
         self._args: dict[str, object] = {}
         self.journal = Journal(self.folder.live, self.warn_once)
+        self._queue = self.journal.queue
         if rng is not None:
             rng.keep(self.folder.rng)
         self.write_info()
@@ -100,7 +102,9 @@ class Session:
     def log(self, name: str, value: object) -> None:
         if type(name) is not str:
             name = values.clean_name(name)
-        fields = self.encode(value)
+        kind = type(value)
+        # What cannot change is written down later, by the journal's thread; the rest is taken now.
+        taken = value if kind in _PLAIN and (kind is not str or len(value) <= _LONG_VALUE) else self.encode(value)  # type: ignore[arg-type]
         levels = self.stack.levels
         level = levels[-1]
         if len(levels) == 1:
@@ -109,8 +113,9 @@ class Session:
             counts = level.counts
             ordinal = counts.get(name, 0)
             counts[name] = ordinal + 1
-        self.journal.append(("r", name, fields, level.path, ordinal, time.time(), 0))
-        if self.journal.full():
+        queue = self._queue
+        queue.append(("r", name, taken, level.path, ordinal, _now(), 0))
+        if len(queue) > FULL:
             self.journal.flush()
 
     def _count_outside(self, run: Level, name: str) -> int:
@@ -196,6 +201,8 @@ class Session:
     def note_value(self, level: Level, value: object) -> None:
         """Keep the value of an iteration where it is a scalar that says more than its index."""
         kind = type(value)
+        if kind is int and value == level.index:
+            return
         if kind.__module__ == "numpy" and hasattr(value, "item") and getattr(value, "ndim", None) == 0:
             value = value.item()
             kind = type(value)
