@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
-from .align import SURE, Alignment, align, plain, scope_grams
+from .align import SURE, Alignment, align, scope_grams
 from .names import Position, any_touch, header_use, log_calls, use_of
 from .renames import Votes, compare_parameters, merged, votes_of, votes_of_arguments
 from .source import DEFINITIONS, FUNCTIONS, Block, Scope, Source, SourceError, Stmt, innermost_loop, is_docstring, parse
 from .splice import Unwritable, dedented, renamed
+from .tokens import plain
 
 _ENOUGH = 0.75  # the evidence below which a place is refused
 _CLEAR = 0.15  # how much better the best scope must be than the next
@@ -42,6 +43,7 @@ class Spot:
     right: Stmt | None
     scope: Scope  # today's scope
     present: Stmt | None = None  # the statement itself, where the version has it already
+    settled: bool = False  # nothing near it has changed, names included
 
     @property
     def gap(self) -> list[Stmt]:
@@ -277,7 +279,7 @@ def _own_block(block: Block, other: Scope, alignment: Alignment) -> Block | None
     return None
 
 
-def _first_index(block: Block) -> int:
+def first_index(block: Block) -> int:
     """Behind what must stay first: a docstring, the imports from `__future__`."""
     if block.scope.body is not block:
         return 0
@@ -346,7 +348,7 @@ class _Gap:
         fade = 0.95 if high - low == (present is not None) else 0.8
         left, left_score, left_near = self._side(self.before, low - 1, fade, last=True)
         right, right_score, right_near = self._side(self.after, high, fade, last=False)
-        first = _first_index(self.block)
+        first = first_index(self.block)
         if self.owned and not self.before and low == first:
             left_score, left_near = 0.8, True
         if self.owned and not self.after and high == len(self.block.statements):
@@ -413,7 +415,7 @@ class _Gap:
 
     def _bounds(self) -> tuple[int, int]:
         """The indexes between what stands before the statement today and what stands after it."""
-        low, high = _first_index(self.block), len(self.block.statements)
+        low, high = first_index(self.block), len(self.block.statements)
         moved: list[tuple[Stmt, int]] = []
         for new, old in self.alignment.forward.items():
             if new is self.statement or self.statement.inside(new):
@@ -616,4 +618,4 @@ def called_in_loop(source: Source, function: Scope) -> bool:
     return False
 
 
-__all__ = ["Spot", "Unplaced", "View", "find_spot"]
+__all__ = ["Spot", "Unplaced", "View", "find_spot", "first_index"]
