@@ -95,7 +95,7 @@ class View:
             votes = self._scope_votes(first, new, old)
             renames = votes.renames()
             exact = len(first.forward) == len(ours) and all(score >= 1.0 for score in first.score.values())
-            if not exact:
+            if not exact and (renames or not _loops_kept(first)):
                 first = align(ours, self._others(ours, old, renames), renames, first)
                 votes = self._scope_votes(first, new, old)
             known = self._alignments[(new, old)] = (first, votes)
@@ -157,6 +157,14 @@ class View:
         found = [other for other in self.target.scopes if other.kind in wanted]
         found.sort(key=rank, reverse=True)
         return [other for other in found[:_SCOPES] if rank(other) > 0.05]
+
+
+def _loops_kept(alignment: Alignment) -> bool:
+    """Whether all that was matched stands in matched loops, so that looking again would change nothing."""
+    return all(
+        new.loop is old.loop if new.loop is None or old.loop is None else alignment.forward.get(new.loop) is old.loop
+        for new, old in alignment.forward.items()
+    )
 
 
 Reads = Callable[[Scope, Scope], frozenset[str]]
