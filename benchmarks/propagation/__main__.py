@@ -31,7 +31,9 @@ def main() -> int:
     parser.add_argument("--flordb-share", type=float, default=0.1, help="of the cases, that FlorDB is asked about")
     parser.add_argument("--peers", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--cases", type=int, default=25, help="statements that stand in both versions, a file")
-    parser.add_argument("--negatives", type=int, default=8, help="statements that the older version cannot have, a file")
+    parser.add_argument(
+        "--negatives", type=int, default=8, help="statements that the older version cannot have, a file"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every verdict there")

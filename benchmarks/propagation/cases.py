@@ -222,9 +222,24 @@ def _case(today: bytes, old: bytes, call: Call, name: str, distance: int) -> Cas
     if call.text in then.by_text or call.shape in then.by_shape:
         return None
     missing = {one for one in call.names if one not in _BUILTINS and one in new.bound and one not in then.words}
-    if not missing:
+    if not missing or any(_called_otherwise(one, new, then) for one in missing):
         return None
     return Case(name, False, (), False, distance, call.line, base, today, old, old)
+
+
+def _called_otherwise(name: str, new: Outline, old: Outline) -> bool:
+    """Whether a statement of the newer version stands in the older one with nothing but this name replaced by another."""
+    word = re.compile(rf"\b{re.escape(name)}\b")
+    for text in new.places:
+        if not word.search(text):
+            continue
+        before, *rest = word.split(text)
+        pattern = re.compile(re.escape(before) + r"(\w+)" + r"\1".join(re.escape(part) for part in rest))
+        for other in old.places:
+            found = pattern.fullmatch(other)
+            if found is not None and found.group(1) not in new.words:
+                return True
+    return False
 
 
 def counterpart(new: Outline, old: Outline, call: Call) -> Call | None:
@@ -242,7 +257,10 @@ def counterpart(new: Outline, old: Outline, call: Call) -> Call | None:
         return None
     same, other = new.by_shape[call.shape], old.by_shape.get(call.shape, [])
     if len(same) == len(other) == 1 and other[0].text not in new.by_text:
-        return other[0]
+        pairs = zip(re.findall(r"\w+", call.text), re.findall(r"\w+", other[0].text), strict=False)
+        renamed = {(one, two) for one, two in pairs if one != two}
+        if all(one not in old.words and two not in new.words for one, two in renamed):
+            return other[0]
     return None
 
 
@@ -274,19 +292,15 @@ def moved_itself(new: Outline, old: Outline, call: Call, match: Call) -> bool:
     That is: a sibling that stands once in both versions is on its other side now (and did not go past its own next
     neighbour as well), or one of the two has gone into or out of a block that both versions have.
     """
-    common = [
-        text for text, found in new.places.items() if len(found) == 1 and len(old.places.get(text, ())) == 1
-    ]
-    ours = {text: new.places[text][0] for text in common}
-    theirs = {text: old.places[text][0] for text in common}
-    both = new.headers & old.headers
+    ours, theirs = _known_places(new, old)
+    both = {_loosely(header) for header in new.headers} & {_loosely(header) for header in old.headers}
     for here, near, there, far in ((call, ours, match, theirs), (match, theirs, call, ours)):
         for step in (-1, 1):
             index = here.index + step
             beside: list[str] = []
             while 0 <= index < len(here.block.texts) and len(beside) < 2:
-                if here.block.texts[index] in far:
-                    beside.append(here.block.texts[index])
+                text = here.block.texts[index]
+                beside += [key for key in (text, _loosely(text)) if key in far][:1]
                 index += step
             if not beside:
                 continue
@@ -296,15 +310,49 @@ def moved_itself(new: Outline, old: Outline, call: Call, match: Call) -> bool:
                 second = far[beside[1]] if len(beside) > 1 else None
                 if second is None or (second[0].lines[second[1]] < line) == (step < 0):
                     return True
-            elif suite is not there.block and near[beside[0]][0] is here.block:
-                between = {header for header, _ in suite.owners} ^ {header for header, _ in there.block.owners}
-                if between & both:
-                    return True
+            elif (
+                suite is not there.block
+                and near[beside[0]][0] is here.block
+                and (_headers(suite) ^ _headers(there.block)) & both
+            ):
+                return True
     return _left_alone(call, match, theirs, both)
 
 
-def _left_alone(call: Call, match: Call, theirs: dict[str, tuple[Suite, int]], both: frozenset[str]) -> bool:
+def _left_alone(call: Call, match: Call, theirs: dict[str, tuple[Suite, int]], both: set[str]) -> bool:
     """Whether it went into or out of a block that both versions have, and no sibling went with it."""
-    between = {header for header, _ in call.block.owners} ^ {header for header, _ in match.block.owners}
-    companions = [text for text in call.block.texts if text in theirs and text != call.text]
-    return bool(between & both) and not any(theirs[text][0] is match.block for text in companions)
+    between = _headers(call.block) ^ _headers(match.block)
+    rest = [text for text in call.block.texts if text != call.text]
+    companions = [key for text in rest for key in (text, _loosely(text)) if key in theirs]
+    return bool(between & both) and not any(theirs[key][0] is match.block for key in companions)
+
+
+def _headers(suite: Suite) -> set[str]:
+    return {_loosely(header) for header, _ in suite.owners}
+
+
+def _loosely(text: str) -> str:
+    """What an edited statement or header is still known by: how it begins."""
+    return text if len(text) < 12 else text[: max(12, text.find("(") + 1, text.find("=") + 1)]
+
+
+Places = dict[str, tuple[Suite, int]]
+
+
+def _known_places(new: Outline, old: Outline) -> tuple[Places, Places]:
+    """Statements that stand once in both versions, by their text; else, if edited, by how they begin."""
+    tables = [{text: found[0] for text, found in side.places.items() if len(found) == 1} for side in (new, old)]
+    common = tables[0].keys() & tables[1].keys()
+    out: list[Places] = []
+    for side in (new, old):
+        loose: dict[str, list[tuple[Suite, int]]] = defaultdict(list)
+        for text, found in side.places.items():
+            if text not in common:
+                loose[_loosely(text)] += found
+        out.append({key: found[0] for key, found in loose.items() if len(found) == 1})
+    both = out[0].keys() & out[1].keys()
+    ours, theirs = (
+        {**{key: places[key] for key in both}, **{text: table[text] for text in common}}
+        for places, table in zip(out, tables, strict=True)
+    )
+    return ours, theirs

@@ -81,7 +81,9 @@ def measure(
     try:
         history = versions(job.path, job.file)
     except subprocess.CalledProcessError as error:  # which does not travel between processes
-        raise RuntimeError(f"git cannot read {job.file} in {job.path}: {error.stderr.decode(errors='replace')}") from None
+        raise RuntimeError(
+            f"git cannot read {job.file} in {job.path}: {error.stderr.decode(errors='replace')}"
+        ) from None
     incumbent = FlorDB(flordb) if flordb is not None else None
     every = max(1, round(1 / flordb_share)) if flordb_share > 0 else 0
     out: list[Outcome] = []

@@ -51,7 +51,18 @@ def summarised(outcomes: Sequence[Outcome]) -> dict[str, dict[str, dict[str, flo
 
 def lines(summary: dict[str, dict[str, dict[str, float]]]) -> list[str]:
     """The summary as a table. Of negatives `right` counts refusals and `of all` is the share that was declined."""
-    columns = ("cases", "right", "equivalent", "wrong", "refused", "error", "of_all", "of_placed", "median_ms", "p99_ms")
+    columns = (
+        "cases",
+        "right",
+        "equivalent",
+        "wrong",
+        "refused",
+        "error",
+        "of_all",
+        "of_placed",
+        "median_ms",
+        "p99_ms",
+    )
     heads = ("cases", "right", "equiv", "wrong", "refused", "error", "of all %", "placed %", "ms", "p99 ms")
     out = ["".join((f"{'':27}", f"{'':15}", *(f"{head:>10}" for head in heads)))]
     for title, found in summary.items():

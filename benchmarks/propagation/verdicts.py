@@ -8,7 +8,26 @@ from collections import Counter
 from collections.abc import Iterator
 
 _QUIET_CALLS = frozenset(
-    "print info debug warning log len str int float round repr format item join min max range type".split()
+    [
+        "print",
+        "info",
+        "debug",
+        "warning",
+        "log",
+        "len",
+        "str",
+        "int",
+        "float",
+        "round",
+        "repr",
+        "format",
+        "item",
+        "join",
+        "min",
+        "max",
+        "range",
+        "type",
+    ]
 )
 
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from flor_instrument.carried import Carried, carried
 from flor_instrument.clocks import volatile_names
-from flor_instrument.hindsight import Patch, Unit, hindsight
 from flor_instrument.liveness import Holder, live_names, lost_but_dead
+from flor_instrument.patches import Patch, Unit, hindsight
 from flor_instrument.places import Place, Where, where
 from flor_instrument.propagation import Placement, Propagation, Refusal, propagate, remove
 from flor_instrument.source import SourceError

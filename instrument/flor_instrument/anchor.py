@@ -15,6 +15,7 @@ from .splice import Unwritable, dedented, renamed
 from .tokens import plain
 
 _ENOUGH = 0.75  # the evidence below which a place is refused
+_ELSEWHERE = 1.7  # the evidence for another function than the one of the same name
 _CLEAR = 0.15  # how much better the best scope must be than the next
 _SURER = 0.15  # how much surer one neighbour must be than the other to decide over something that may matter
 _EDGE = 0.5  # what the beginning or the end of a block counts against a statement
@@ -183,6 +184,10 @@ def find_spot(view: View, statement: Stmt, reads: Reads, likely: Mapping[str, st
             reasons.append(str(reason))
             continue
         same = other.qualname == scope.qualname
+        if not same and spot.evidence < _ELSEWHERE and any(one.qualname == scope.qualname for one in candidates):
+            # Its own function is there: for another one to be the place, both neighbours must have gone there.
+            reasons.append("The function that it stands in has no sure place for it in this version.")
+            continue
         rank = spot.evidence + (0.5 if same else 0.15 if other.name == scope.name else 0.0)
         found.append((rank, spot))
         if same and spot.evidence >= 1.9:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .anchor import Spot, Unplaced, View, find_spot
-from .hindsight import Part, Patch
+from .confirmed import confirm
 from .names import END, Import, bindings, imports, log_calls, logged_name, prefixes, use_of
+from .patches import Part, Patch
 from .renames import Votes
 from .resolve import Names, Resolver, import_renames
 from .source import DEFINITIONS, Block, Scope, Stmt, parse
@@ -128,6 +129,7 @@ class Placer:
         if spot.present is not None:
             return True
         names = self.resolver.names(statement, spot.block, spot.position, votes, self._provided())
+        confirm(self.view, statement, spot.block.scope, names.renames, votes or Votes())
         self._check_new_names(statement, spot.block.scope, names)
         text = self._text(statement, names)
         self._need(names)

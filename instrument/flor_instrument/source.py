@@ -274,9 +274,7 @@ class Source:
                 if isinstance(node, ast.Match):
                     head_line, head_col = node.cases[0].pattern.lineno, 0
             is_loop = isinstance(node, LOOPS)
-            statement = Stmt(
-                self, node, block, index, line, end_line, col, end_col, head_line, head_col, is_loop
-            )
+            statement = Stmt(self, node, block, index, line, end_line, col, end_col, head_line, head_col, is_loop)
             statement.order = len(scope.flat)
             scope.flat.append(statement)
             block.statements.append(statement)

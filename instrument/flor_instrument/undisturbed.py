@@ -8,6 +8,7 @@ less is left to the alignment.
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 from .anchor import Spot, View, first_index
 from .names import bindings, imports, scope_parameters, use_of
@@ -73,9 +74,7 @@ def _same_way(new: Block, old: Block) -> bool:
         new, old = new.owner.block, old.owner.block
 
 
-def _pairs(
-    block: Block, before: Stmt | None, after: Stmt | None, statement: Stmt
-) -> list[tuple[Pair, Stmt | None]]:
+def _pairs(block: Block, before: Stmt | None, after: Stmt | None, statement: Stmt) -> list[tuple[Pair, Stmt | None]]:
     """Where in the block the two neighbours stand next to each other, or with nothing but the statement between."""
     out: list[tuple[Pair, Stmt | None]] = []
     statements = block.statements
@@ -107,7 +106,7 @@ def _stands_twice(view: View, statement: Stmt, before: Stmt | None, after: Stmt 
                 return True
             continue
         count = 0
-        for here, there in zip(flat, flat[1:], strict=False):
+        for here, there in pairwise(flat):
             # Between the two in the order of the text may stand what the first one contains.
             count += here.key == before.key and not here.blocks and there.key == after.key
         if count > 1 or (before.blocks and sum(one.key == before.key for one in flat) != 1):
