@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import platform
+import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -20,6 +21,7 @@ from rich.table import Table
 
 from benchmarks.measure import Row
 
+PROPAGATION = "propagation"  # counts instead of seconds: a table of its own
 BENCHMARKS = {
     "policy": "benchmarks.policy",
     "checkpoint": "benchmarks.checkpointing",
@@ -35,13 +37,15 @@ def main() -> int:
     parser.add_argument("names", nargs="*", help=f"of {', '.join(BENCHMARKS)}; all when left out")
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args()
-    unknown = [name for name in options.names if name not in BENCHMARKS]
+    unknown = [name for name in options.names if name not in {*BENCHMARKS, PROPAGATION}]
     if unknown:
-        parser.error(f"no benchmark is called {unknown[0]!r}; there are {', '.join(BENCHMARKS)}")
+        parser.error(f"no benchmark is called {unknown[0]!r}; there are {', '.join([*BENCHMARKS, PROPAGATION])}")
     screen = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
     screen.print(f"{platform.platform()}, Python {platform.python_version()}, {os.cpu_count()} CPUs; medians")
     results: dict[str, list[dict[str, object]]] = {}
     for name in options.names or BENCHMARKS:
+        if name == PROPAGATION:
+            continue
         rows: list[Row] = import_module(BENCHMARKS[name]).run(quick=options.quick)
         table = Table(title=name, title_justify="left", box=None, pad_edge=False, header_style="bold")
         for column in ("what", "ours", "beside", "ratio", "runs"):
@@ -57,8 +61,20 @@ def main() -> int:
         screen.print(table)
         screen.print()
         results[name] = [row.as_data() for row in rows]
+    if not options.names or PROPAGATION in options.names:
+        propagation(screen, options.quick)
     (Path(__file__).parent / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     return 0
+
+
+def propagation(screen: Console, quick: bool) -> None:
+    """The measured repositories' summary; their clones are given by FLOR_BENCH_MIRRORS, nothing is fetched."""
+    if not os.environ.get("FLOR_BENCH_MIRRORS"):
+        screen.print("propagation: skipped; FLOR_BENCH_MIRRORS names no folder with clones at OWNER/NAME")
+        return
+    size = ["--cases", "2", "--negatives", "1"] if quick else []
+    command = [sys.executable, "-m", "benchmarks.propagation", "--set", "measure", *size]
+    subprocess.run(command, check=False)
 
 
 if __name__ == "__main__":

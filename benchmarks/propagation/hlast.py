@@ -23,7 +23,7 @@ from pathlib import Path
 
 from flor_instrument import Propagation, hindsight, propagate
 
-from benchmarks.propagation.equivalence import equivalent
+from benchmarks.propagation.verdicts import equivalent
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def verdict(case: Case, result: Propagation) -> str:
         return "refused"
     if same(result.source, case.truth):
         return "right"
-    return "equivalent" if equivalent(result, case.truth) else "wrong"
+    return "equivalent" if equivalent(result.source, case.truth) else "wrong"
 
 
 def main() -> int:

@@ -7,136 +7,18 @@ been wrapped or unwrapped since needs no rule of its own, and a statement beside
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping, Sequence
+import heapq
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from weakref import WeakKeyDictionary
 
-from .source import DEFINITIONS, LOOPS, Scope, Stmt
+from .source import Scope, Stmt
+from .tokens import Face, Renames, dice, face_of, plain
 
 ALIKE = 0.5  # below this two statements are not taken for the same one
 SURE = 0.8  # from here on a pair counts as a confirmed neighbour by itself
 _TWINS = 12  # how far a trimmed end is opened again
 _CELLS = 40_000  # an alignment larger than this is cut at statements that stand once on both sides
-
-_KEYWORDS = frozenset(
-    [
-        "False",
-        "None",
-        "True",
-        "and",
-        "as",
-        "assert",
-        "async",
-        "await",
-        "break",
-        "class",
-        "continue",
-        "def",
-        "del",
-        "elif",
-        "else",
-        "except",
-        "finally",
-        "for",
-        "from",
-        "global",
-        "if",
-        "import",
-        "in",
-        "is",
-        "lambda",
-        "nonlocal",
-        "not",
-        "or",
-        "pass",
-        "raise",
-        "return",
-        "try",
-        "while",
-        "with",
-        "yield",
-    ]
-)
-Renames = Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Face:
-    """What two statements are compared by."""
-
-    grams: frozenset[tuple[object, ...]]
-    shape: tuple[str, ...]
-    telling: int  # how many tokens of the shape say something
-
-
-def plain(head: Sequence[str], renames: Renames | None = None) -> tuple[str, ...]:
-    """The tokens with renamed chains replaced and `self.` taken away."""
-    out: list[str] = []
-    index = 0
-    count = len(head)
-    while index < count:
-        token = head[index]
-        if (token[0].isalpha() or token[0] == "_") and token not in _KEYWORDS and (not out or out[-1] != "."):
-            end = index + 1
-            while end + 1 < count and head[end] == "." and head[end + 1].isidentifier():
-                end += 2
-            chain = list(head[index:end:2])
-            if renames:
-                for size in range(len(chain), 0, -1):
-                    new = renames.get(".".join(chain[:size]))
-                    if new is not None:
-                        chain[:size] = new.split(".")
-                        break
-            if len(chain) > 1 and chain[0] in {"self", "cls"}:
-                del chain[0]
-            for position, part in enumerate(chain):
-                if position:
-                    out.append(".")
-                out.append(part)
-            index = end
-            continue
-        out.append(token)
-        index += 1
-    return tuple(out)
-
-
-@lru_cache(maxsize=40_000)
-def _face(tokens: tuple[str, ...]) -> Face:
-    grams: set[tuple[object, ...]] = set()
-    seen: dict[str, int] = {}
-    shape: list[str] = []
-    telling = 0
-    last = len(tokens) - 1
-    for index, token in enumerate(tokens):
-        first = token[0]
-        if first.isalnum() or first in "_\"'" or token[-1] == '"':
-            nth = seen.get(token, 0)
-            seen[token] = nth + 1
-            grams.add((token, nth))
-            if token[-1] == '"':
-                shape.append('"')
-            elif (
-                first.isdigit()
-                or token in _KEYWORDS
-                or (index and tokens[index - 1] == "." and index < last and tokens[index + 1] == "(")
-            ):
-                shape.append(token)
-                telling += 1
-            else:
-                shape.append("name")
-        else:
-            shape.append(token)
-        if index:
-            pair = (tokens[index - 1], token)
-            grams.add(pair)
-    return Face(frozenset(grams), tuple(shape), telling)
-
-
-def dice(left: frozenset[tuple[object, ...]], right: frozenset[tuple[object, ...]]) -> float:
-    total = len(left) + len(right)
-    return 2 * len(left & right) / total if total else 1.0
-
 
 _contents: WeakKeyDictionary[Stmt, frozenset[tuple[object, ...]]] = WeakKeyDictionary()
 
@@ -148,7 +30,7 @@ def content_grams(statement: Stmt) -> frozenset[tuple[object, ...]]:
         parts: set[tuple[object, ...]] = set()
         for inner in statement.walk():
             if inner is not statement:
-                parts |= _face(plain(inner.head)).grams
+                parts |= inner.face.grams
         known = _contents[statement] = frozenset(parts)
     return known
 
@@ -157,25 +39,8 @@ def scope_grams(scope: Scope) -> frozenset[tuple[object, ...]]:
     """The features of a scope, without those of the functions and classes in it."""
     parts: set[tuple[object, ...]] = set()
     for statement in scope.flat:
-        parts |= _face(plain(statement.head)).grams
+        parts |= statement.face.grams
     return frozenset(parts)
-
-
-def _family(statement: Stmt) -> str:
-    node = statement.node
-    if isinstance(node, LOOPS):
-        return "loop"
-    if isinstance(node, DEFINITIONS):
-        return "class" if isinstance(node, ast.ClassDef) else "function"
-    if isinstance(node, ast.With | ast.AsyncWith):
-        return "with"
-    if isinstance(node, ast.Import | ast.ImportFrom):
-        return "import"
-    if statement.blocks:
-        return statement.kind
-    if isinstance(node, ast.Raise | ast.Break | ast.Continue | ast.Pass | ast.Delete):
-        return statement.kind
-    return "simple"
 
 
 class Likeness:
@@ -184,47 +49,54 @@ class Likeness:
     def __init__(self, renames: Renames | None = None) -> None:
         self._renames = renames or {}
         self._faces: dict[Stmt, Face] = {}
-        self._plain_faces: dict[Stmt, Face] = {}
-        self._families: dict[Stmt, str] = {}
-
-    def _old(self, statement: Stmt) -> Face:
-        face = self._plain_faces.get(statement)
-        if face is None:
-            face = self._plain_faces[statement] = _face(plain(statement.head))
-        return face
 
     def _new(self, statement: Stmt) -> Face:
+        if not self._renames:
+            return statement.face
         face = self._faces.get(statement)
         if face is None:
-            face = self._faces[statement] = _face(plain(statement.head, self._renames))
+            face = self._faces[statement] = face_of(plain(statement.head, self._renames))
         return face
 
-    def family(self, statement: Stmt) -> str:
-        family = self._families.get(statement)
-        if family is None:
-            family = self._families[statement] = _family(statement)
-        return family
-
     def __call__(self, new: Stmt, old: Stmt) -> float:
-        family = self.family(new)
-        if family != self.family(old):
-            return 0.0
+        return self.row(new, (old,))[0]
+
+    def row(self, new: Stmt, olds: Sequence[Stmt], least: float = ALIKE) -> list[float]:
+        """How alike `new` is to each of `olds`; what cannot reach `least` counts as 0."""
+        family = new.family
         if new.blocks:
-            return self._compound(new, old, family)
-        if new.key == old.key and not self._renames:
-            return 1.0
-        left, right = self._new(new), self._old(old)
-        if left.grams == right.grams and left.shape == right.shape:
-            return 1.0 if new.key == old.key or self._renames else 0.97
-        score = dice(left.grams, right.grams)
-        if left.shape == right.shape and family != "import":
-            score = max(score, (0.6 if left.telling >= 1 else 0.35) + 0.35 * score)
-        elif new.key == old.key:
-            score = max(score, 0.9)
-        return min(score, 0.97)
+            return [self._compound(new, old, family) if old.family == family else 0.0 for old in olds]
+        left = self._new(new)
+        grams, shape, size = left.grams, left.shape, len(left.grams)
+        known: dict[Face, float] = {}
+        out: list[float] = []
+        for old in olds:
+            if old.family != family:
+                out.append(0.0)
+                continue
+            right = old.face
+            score = known.get(right)
+            if score is None:
+                other = len(right.grams)
+                if left is right or (shape == right.shape and grams == right.grams):
+                    score = 1.0
+                elif shape == right.shape and family != "import":
+                    score = min(0.97, (0.6 if left.telling >= 1 else 0.35) + 0.35 * dice(grams, right.grams))
+                    score = max(score, min(0.97, dice(grams, right.grams)))
+                elif size + other and 2 * min(size, other) < least * (size + other):
+                    score = 0.0
+                else:
+                    score = min(0.97, dice(grams, right.grams))
+                known[right] = score
+            if not self._renames and score < 1.0 and new.key == old.key:
+                score = max(score, 0.9)
+            elif score == 1.0 and not self._renames and new.key != old.key:
+                score = 0.97
+            out.append(score)
+        return out
 
     def _compound(self, new: Stmt, old: Stmt, family: str) -> float:
-        left, right = self._new(new), self._old(old)
+        left, right = self._new(new), old.face
         if left.grams == right.grams:
             header = 1.0
         else:
@@ -392,7 +264,7 @@ def _align_piece(
     rows, columns = len(new), len(old)
     if not rows or not columns:
         return
-    alike = [[likeness(left, right) for right in old] for left in new]
+    alike = [likeness.row(left, old) for left in new]
     if hint is not None:
         for i, left in enumerate(new):
             row = alike[i]
@@ -446,7 +318,9 @@ def _pair_moved(new: Sequence[Stmt], old: Sequence[Stmt], likeness: Likeness, re
         return
     found: list[tuple[float, Stmt, Stmt]] = []
     for one in left:
-        scored = sorted(((likeness(one, other), other.order, other) for other in right), reverse=True)[:2]
+        scored = heapq.nlargest(
+            2, ((score, other.order, other) for score, other in zip(likeness.row(one, right, SURE), right, strict=True))
+        )
         if scored and scored[0][0] >= SURE and (len(scored) == 1 or scored[1][0] < scored[0][0] - 0.05):
             found.append((scored[0][0], one, scored[0][2]))
     found.sort(key=lambda entry: -entry[0])

@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
-from .align import SURE, Alignment, align, plain, scope_grams
+from .align import SURE, Alignment, align, scope_grams
 from .names import Position, any_touch, header_use, log_calls, use_of
 from .renames import Votes, compare_parameters, merged, votes_of, votes_of_arguments
 from .source import DEFINITIONS, FUNCTIONS, Block, Scope, Source, SourceError, Stmt, innermost_loop, is_docstring, parse
 from .splice import Unwritable, dedented, renamed
+from .tokens import plain
 
 _ENOUGH = 0.75  # the evidence below which a place is refused
+_ELSEWHERE = 1.7  # the evidence for another function than the one of the same name
 _CLEAR = 0.15  # how much better the best scope must be than the next
 _SURER = 0.15  # how much surer one neighbour must be than the other to decide over something that may matter
 _EDGE = 0.5  # what the beginning or the end of a block counts against a statement
@@ -42,6 +44,7 @@ class Spot:
     right: Stmt | None
     scope: Scope  # today's scope
     present: Stmt | None = None  # the statement itself, where the version has it already
+    settled: bool = False  # nothing near it has changed, names included
 
     @property
     def gap(self) -> list[Stmt]:
@@ -93,7 +96,7 @@ class View:
             votes = self._scope_votes(first, new, old)
             renames = votes.renames()
             exact = len(first.forward) == len(ours) and all(score >= 1.0 for score in first.score.values())
-            if not exact:
+            if not exact and (renames or not _loops_kept(first)):
                 first = align(ours, self._others(ours, old, renames), renames, first)
                 votes = self._scope_votes(first, new, old)
             known = self._alignments[(new, old)] = (first, votes)
@@ -157,6 +160,14 @@ class View:
         return [other for other in found[:_SCOPES] if rank(other) > 0.05]
 
 
+def _loops_kept(alignment: Alignment) -> bool:
+    """Whether all that was matched stands in matched loops, so that looking again would change nothing."""
+    return all(
+        new.loop is old.loop if new.loop is None or old.loop is None else alignment.forward.get(new.loop) is old.loop
+        for new, old in alignment.forward.items()
+    )
+
+
 Reads = Callable[[Scope, Scope], frozenset[str]]
 
 
@@ -173,6 +184,10 @@ def find_spot(view: View, statement: Stmt, reads: Reads, likely: Mapping[str, st
             reasons.append(str(reason))
             continue
         same = other.qualname == scope.qualname
+        if not same and spot.evidence < _ELSEWHERE and any(one.qualname == scope.qualname for one in candidates):
+            # Its own function is there: for another one to be the place, both neighbours must have gone there.
+            reasons.append("The function that it stands in has no sure place for it in this version.")
+            continue
         rank = spot.evidence + (0.5 if same else 0.15 if other.name == scope.name else 0.0)
         found.append((rank, spot))
         if same and spot.evidence >= 1.9:
@@ -277,7 +292,7 @@ def _own_block(block: Block, other: Scope, alignment: Alignment) -> Block | None
     return None
 
 
-def _first_index(block: Block) -> int:
+def first_index(block: Block) -> int:
     """Behind what must stay first: a docstring, the imports from `__future__`."""
     if block.scope.body is not block:
         return 0
@@ -346,7 +361,7 @@ class _Gap:
         fade = 0.95 if high - low == (present is not None) else 0.8
         left, left_score, left_near = self._side(self.before, low - 1, fade, last=True)
         right, right_score, right_near = self._side(self.after, high, fade, last=False)
-        first = _first_index(self.block)
+        first = first_index(self.block)
         if self.owned and not self.before and low == first:
             left_score, left_near = 0.8, True
         if self.owned and not self.after and high == len(self.block.statements):
@@ -413,7 +428,7 @@ class _Gap:
 
     def _bounds(self) -> tuple[int, int]:
         """The indexes between what stands before the statement today and what stands after it."""
-        low, high = _first_index(self.block), len(self.block.statements)
+        low, high = first_index(self.block), len(self.block.statements)
         moved: list[tuple[Stmt, int]] = []
         for new, old in self.alignment.forward.items():
             if new is self.statement or self.statement.inside(new):
@@ -616,4 +631,4 @@ def called_in_loop(source: Source, function: Scope) -> bool:
     return False
 
 
-__all__ = ["Spot", "Unplaced", "View", "find_spot"]
+__all__ = ["Spot", "Unplaced", "View", "find_spot", "first_index"]

@@ -224,8 +224,22 @@ def own_chains(statement: Stmt) -> frozenset[str]:
 def header_use(statement: Stmt) -> Use:
     """What a compound statement's header does, without what stands in its suites."""
     node = statement.node
-    if not statement.blocks:
-        return use_of(node)
+    if isinstance(node, ast.Try | ast.Match):  # whose handlers and cases are no part of its header
+        return _use_of_header(node)
+    key = (type(node), statement.head)
+    use = _uses.get(key)
+    if use is None:
+        if len(_uses) > _MANY_USES:
+            _uses.clear()
+        use = _uses[key] = _use_of_header(node) if statement.blocks else use_of(node)
+    return use
+
+
+_uses: dict[tuple[type, tuple[str, ...]], Use] = {}  # statements of equal tokens do the same
+_MANY_USES = 100_000
+
+
+def _use_of_header(node: ast.stmt) -> Use:
     visitor = _Visitor()
     for field_name in ("test", "target", "iter", "items", "subject"):
         value = getattr(node, field_name, None)

@@ -6,10 +6,11 @@ import ast
 from dataclasses import dataclass
 from typing import Literal
 
-from .align import plain
 from .anchor import Spot, Unplaced, View, find_spot
-from .hindsight import Part, Patch
+from .confirmed import confirm
 from .names import END, Import, bindings, imports, log_calls, logged_name, prefixes, use_of
+from .patches import Part, Patch
+from .renames import Votes
 from .resolve import Names, Resolver, import_renames
 from .source import DEFINITIONS, Block, Scope, Stmt, parse
 from .splice import (
@@ -23,6 +24,8 @@ from .splice import (
     replacement,
     spaced,
 )
+from .tokens import plain
+from .undisturbed import undisturbed
 
 
 @dataclass(frozen=True)
@@ -87,20 +90,20 @@ class Placer:
 
     def _place_statement(self, statement: Stmt, kind: Literal["log", "support"]) -> bool:
         """Plan the statement; True if the version has it already."""
-        reads = use_of(statement.node).reads
-
-        def reads_there(new: Scope, old: Scope) -> frozenset[str]:
-            renames = self.view.votes(new, old).renames()
-            return frozenset(_applied(chain, renames) for chain in reads)
-
         if kind == "log" and self.part.replaced is not None:
             done = self._replace(statement)
             if done is not None:
                 return done
         if self._is_definition(statement):
             raise Unplaced("A function that logs is new today and nothing new calls it.")
+        spot = undisturbed(self.view, statement)
+        if spot is not None:
+            try:
+                return self._write(statement, kind, spot, None)
+            except Unplaced:
+                pass  # a name is missing: what has become of it is a matter for the alignment
         try:
-            spot = find_spot(self.view, statement, reads_there, self._likely_renames(statement))
+            spot = self._aligned_spot(statement)
         except Unplaced:
             if (
                 kind == "support"
@@ -110,10 +113,23 @@ class Placer:
                 self._place_before_top(statement)
                 return False
             raise
+        return self._write(statement, kind, spot, self.view.votes(spot.scope, spot.block.scope))
+
+    def _aligned_spot(self, statement: Stmt) -> Spot:
+        reads = use_of(statement.node).reads
+
+        def reads_there(new: Scope, old: Scope) -> frozenset[str]:
+            renames = self.view.votes(new, old).renames()
+            return frozenset(_applied(chain, renames) for chain in reads)
+
+        return find_spot(self.view, statement, reads_there, self._likely_renames(statement))
+
+    def _write(self, statement: Stmt, kind: Literal["log", "support"], spot: Spot, votes: Votes | None) -> bool:
+        """Plan the text for the place; True if the version has it already."""
         if spot.present is not None:
             return True
-        votes = self.view.votes(spot.scope, spot.block.scope)
         names = self.resolver.names(statement, spot.block, spot.position, votes, self._provided())
+        confirm(self.view, statement, spot.block.scope, names.renames, votes or Votes())
         self._check_new_names(statement, spot.block.scope, names)
         text = self._text(statement, names)
         self._need(names)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-from .source import Source, SourceError, Stmt, parse
+from .source import Block, Source, SourceError, Stmt, parse
 from .splice import undo
 
 
@@ -81,16 +81,27 @@ def _inside(source: Source, spans: list[tuple[int, int]]) -> set[Stmt]:
     return found
 
 
-def _outline(source: Source, without: set[Stmt]) -> list[tuple[str, str, int]]:
-    """Every statement with its tokens, its scope and its depth, in the order of the text."""
-    out: list[tuple[str, str, int]] = []
+def _outline(source: Source, without: set[Stmt]) -> list[tuple[object, ...]]:
+    """Every statement with its scope, depth, kind and extent, in the order of the text.
+
+    That the bytes outside of the insertions are the same is known by then: so statements of the same extent, in the
+    same order and at the same depth, are the same statements.
+    """
+    out: list[tuple[object, ...]] = []
+    depths: dict[Block, int] = {}
     for statement in source.statements():
+        block = statement.block
+        depth = 0 if block.owner is None else depths.get(block, -1)
+        if depth < 0:
+            assert block.owner is not None
+            depth = depths[block] = depths.get(block.owner.block, 0) + 1
         if statement in without:
             continue
-        depth = 0
-        owner = statement.block.owner
-        while owner is not None:
-            depth += 1
-            owner = owner.block.owner
-        out.append((f"{statement.block.scope.qualname}:{statement.block.role}", statement.key, depth))
+        # Where a compound statement ends depends on what was put into it, and in `a; b` the columns on what was
+        # put before.
+        first = not source.lines[statement.line - 1][: statement.col].strip()
+        height = statement.end_line - statement.line
+        width = statement.end_col if height else statement.end_col - statement.col
+        extent = (statement.col if first else -1, *((0, 0) if statement.blocks else (height, width)))
+        out.append((block.scope.qualname, block.role, depth, statement.kind, extent))
     return out

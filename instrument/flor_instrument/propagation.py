@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from .anchor import Unplaced, View
-from .hindsight import Patch, hindsight
+from .patches import Patch, hindsight
 from .placer import Placer, Planned
 from .proof import check
 from .source import SourceError, parse

@@ -16,15 +16,8 @@ from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from io import BytesIO
 
-_TOKEN = re.compile(
-    r"""(?P<string>(?i:[rbuf]{0,2})(?:'''(?:[^\\]|\\.)*?'''|\"\"\"(?:[^\\]|\\.)*?\"\"\"|'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*"))
-      |(?P<comment>\#[^\n]*)
-      |(?P<name>[^\W\d]\w*)
-      |(?P<number>\.?\d(?:[eE][+-]|[\w.])*)
-      |(?P<op>\*\*=|//=|>>=|<<=|\.\.\.|->|:=|[+\-*/%@&|^=<>!]=|\*\*|//|<<|>>|[^\s\w])""",
-    re.VERBOSE | re.DOTALL,
-)
-_CLOSING = frozenset(")]}")
+from .tokens import Face, face_of, plain, tokens_of
+
 _STATEMENT_LIMIT = 60_000
 _BYTES_LIMIT = 8_000_000
 
@@ -41,30 +34,6 @@ class SourceError(Exception):
         self.line = line
 
 
-def tokens_of(text: str) -> tuple[str, ...]:
-    """The tokens of `text` without layout: no comments, no trailing commas, strings without their quotes' style."""
-    out: list[str] = []
-    for match in _TOKEN.finditer(text):
-        kind = match.lastgroup
-        token = match.group()
-        if kind == "comment" or token == "\\":
-            continue
-        if kind == "string":
-            token = _plain_string(token)
-        elif kind == "op" and token in _CLOSING and out and out[-1] == ",":
-            out.pop()
-        out.append(token)
-    return tuple(out)
-
-
-def _plain_string(token: str) -> str:
-    start = min(index for index in (token.find("'"), token.find('"')) if index >= 0)
-    prefix = token[:start].lower().replace("u", "")
-    body = token[start:]
-    width = 3 if body[:3] in {"'''", '"""'} and len(body) >= 6 else 1
-    return prefix + '"' + body[width:-width] + '"'
-
-
 @dataclass(eq=False, slots=True)
 class Block:
     """A suite: the body of the module or of a compound statement, its else branch, one of its handlers."""
@@ -79,8 +48,9 @@ class Block:
 
 @dataclass(eq=False)
 class Stmt:
-    """One statement. `head` are its tokens; of a compound statement those of its first line(s) only."""
+    """One statement. What its tokens say is worked out when it is asked for: most statements are never looked at."""
 
+    source: Source = field(repr=False)
     node: ast.stmt
     block: Block
     index: int
@@ -88,9 +58,8 @@ class Stmt:
     end_line: int
     col: int
     end_col: int
-    head: tuple[str, ...]
-    head_line: int
-    key: str  # equal for statements that are equal but for layout (of compound ones: whose headers are)
+    head_line: int  # where the header of a compound statement ends; of any other the statement's own end
+    head_col: int
     is_loop: bool
     order: int = -1
     blocks: list[Block] = field(default_factory=list)
@@ -99,6 +68,36 @@ class Stmt:
     @property
     def kind(self) -> str:
         return type(self.node).__name__
+
+    @cached_property
+    def head(self) -> tuple[str, ...]:
+        """The statement's tokens; of a compound statement those of its header only."""
+        return tokens_of(self.source.text_between(self.line, self.col, self.head_line, self.head_col))
+
+    @cached_property
+    def key(self) -> str:
+        """Equal for statements that are equal but for layout (of compound ones: whose headers are)."""
+        return "\x1f".join(self.head)
+
+    @cached_property
+    def face(self) -> Face:
+        return face_of(plain(self.head))
+
+    @cached_property
+    def family(self) -> str:
+        """Only statements of one family are taken for the same."""
+        node = self.node
+        if isinstance(node, LOOPS):
+            return "loop"
+        if isinstance(node, DEFINITIONS):
+            return "class" if isinstance(node, ast.ClassDef) else "function"
+        if isinstance(node, ast.With | ast.AsyncWith):
+            return "with"
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            return "import"
+        if self.blocks or isinstance(node, ast.Raise | ast.Break | ast.Continue | ast.Pass | ast.Delete):
+            return self.kind
+        return "simple"
 
     @cached_property
     def full_key(self) -> str:
@@ -274,10 +273,8 @@ class Source:
                 head_col = self.char(head_line, first_child.col_offset)
                 if isinstance(node, ast.Match):
                     head_line, head_col = node.cases[0].pattern.lineno, 0
-            head = tokens_of(self.text_between(line, col, head_line, head_col))
-            key = "\x1f".join(head)
             is_loop = isinstance(node, LOOPS)
-            statement = Stmt(node, block, index, line, end_line, col, end_col, head, head_line, key, is_loop)
+            statement = Stmt(self, node, block, index, line, end_line, col, end_col, head_line, head_col, is_loop)
             statement.order = len(scope.flat)
             scope.flat.append(statement)
             block.statements.append(statement)
