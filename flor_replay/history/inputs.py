@@ -104,13 +104,8 @@ class Digests:
             return None  # the script may have written it
         if self.known(path, size, mtime_ns):
             return str(self._kept[path][2])
-        full = os.path.join(self._top, path)
-        digest = digest_of(full, size)
-        try:
-            status = os.stat(full)
-        except OSError:
-            return None
-        if digest is None or (status.st_size, status.st_mtime_ns) != (size, mtime_ns):
+        digest = digest_of(os.path.join(self._top, path), size)
+        if digest is None or _size_and_time(self._top, path) != (size, mtime_ns):
             return None  # it was changed while it was read
         if time.time_ns() - mtime_ns > SETTLED_NS:
             self._kept[path] = [size, mtime_ns, digest]
@@ -139,10 +134,10 @@ class Taker:
             self._look(path)
 
     def _look(self, path: str) -> tuple[int, int] | None:
-        with contextlib.suppress(OSError):
-            status = os.stat(os.path.join(self._top, path))
-            self._found[path] = (status.st_size, status.st_mtime_ns)
-        return self._found.get(path)
+        seen = _size_and_time(self._top, path)
+        if seen is not None:
+            self._found[path] = seen
+        return seen
 
     def left_out(self, path: str) -> str | None:
         """Take in a file that git does not ignore and the version lacks; its digest, whatever its size."""
@@ -190,9 +185,8 @@ def read(store: str, name: str | None) -> Listing | None:
 class Today:
     """The ignored files as they are now; compares listings of many runs with them, reading each file once."""
 
-    def __init__(self, git: GitCommands, top: str, store: str) -> None:
+    def __init__(self, git: GitCommands, top: str) -> None:
         self._top = top
-        self._store = store
         self._present: dict[str, tuple[int, int]] = {}
         for path in _ignored(git, top, set()):
             self._look(path)
@@ -200,11 +194,10 @@ class Today:
 
     def _look(self, path: str) -> tuple[int, int] | None:
         if path not in self._present:
-            try:
-                status = os.stat(os.path.join(self._top, path))
-            except OSError:
+            seen = _size_and_time(self._top, path)
+            if seen is None:
                 return None
-            self._present[path] = (status.st_size, status.st_mtime_ns)
+            self._present[path] = seen
         return self._present[path]
 
     def changes(self, listing: Listing) -> Changes:
@@ -233,6 +226,15 @@ class Today:
         if key not in self._prefixes:
             self._prefixes[key] = digest_of(os.path.join(self._top, path), size)
         return self._prefixes[key]
+
+
+def _size_and_time(top: str, path: str) -> tuple[int, int] | None:
+    """Bytes and time of the last change in ns; None where there is no such file."""
+    try:
+        status = os.stat(os.path.join(top, path))
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
 
 
 def _passed(name: str) -> bool:

@@ -126,9 +126,9 @@ class History:
         """Files of the working tree that git tracks or would track: a version without them must not see them."""
         return self._git.paths("-C", self.top, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
 
-    def inputs_today(self, store: str) -> inputs.Today:
+    def inputs_today(self) -> inputs.Today:
         """The ignored files of the working tree, to compare with those that runs found."""
-        return inputs.Today(self._git, self.top, store)
+        return inputs.Today(self._git, self.top)
 
     def ignored(self) -> list[str]:
         """Ignored files and folders of the working tree (a folder that is ignored as a whole ends in "/")."""

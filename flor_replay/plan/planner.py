@@ -228,7 +228,7 @@ class _Planner:
         made = list(segments)
         if self._before:
             place = next((i for i, s in enumerate(made) if s.kind == "iterations"), 0)
-            made[place] = Segment(**{**made[place].as_data(), "prefix": True, "exits": made[place].exits})
+            made[place] = replace(made[place], prefix=True)
         if self._after:
             last = next(
                 (i for i, s in enumerate(made) if s.kind == "iterations" and s.stop == self._main.iterations),
@@ -236,7 +236,7 @@ class _Planner:
             )
             if last is not None:
                 longer = made[last].seconds + self._suffix_seconds()
-                made[last] = Segment(**{**made[last].as_data(), "suffix": True, "seconds": longer, "exits": ()})
+                made[last] = replace(made[last], suffix=True, seconds=longer)
             else:
                 made += [
                     s

@@ -89,7 +89,7 @@ class Backfill:
         tasks = []
         visible = self._history.visible_files()
         linked = self._linked()
-        today = self._history.inputs_today(self._proposal.store)
+        today = self._history.inputs_today()
         for version in self._proposal.to_replay:
             assert version.patched is not None
             tree = os.path.join(scratch, "trees", version.patched)
@@ -100,8 +100,11 @@ class Backfill:
                 plan = version.plans.get(run.run)
                 if plan is None or not plan.segments:
                     continue
-                files = os.path.join(scratch, f"{run.run}.files")
-                self._states(run, visible, theirs, today).save(files)
+                # Runs of one version that found the same files share the answer.
+                found = run.version.get("inputs") or run.run
+                files = os.path.join(scratch, f"{version.patched}-{found}.files")
+                if not os.path.exists(files):
+                    self._states(run, visible, theirs, today).save(files)
                 self._version_of[run.run] = version
                 self.reports[run.run] = RunReport(run, version, waiting=len(plan.segments))
                 for segment in plan.segments:

@@ -14,10 +14,10 @@ import sys
 import time
 
 from flor_replay.errors import ReplayMismatch
-from flor_replay.replay.task import FileStates, Task
+from flor_replay.replay.sandbox import CHANGING
+from flor_replay.replay.task import Task
 from flor_replay.store import layout
 
-_CHANGING = os.O_WRONLY | os.O_RDWR | os.O_TRUNC | os.O_APPEND | os.O_CREAT
 _SYSTEM = ("/proc", "/sys", "/dev", "/etc", "/usr", "/var", "/run", "/lib", "/lib64", "/bin", "/opt")
 _OWN = ("flor", "flor_replay", "flor_checkpoint", "flor_instrument")
 
@@ -46,7 +46,7 @@ class ReadWatch:
         self._scratch = os.path.realpath(task.scratch) + os.sep
         self._base = os.path.realpath(root) + os.sep
         self._upper = os.path.join(task.scratch, "root.upper")
-        self._states = FileStates.load(task.files)
+        self._states = task.states
         self._process_started = time.time()
         self._written: set[str] = set()
         self._foreign: dict[str, str] = {}  # written to on top of what the recorded run did not find there: why
@@ -76,7 +76,7 @@ class ReadWatch:
         """`path` (real) is about to be opened. Raises ReplayMismatch where a part of a run must not go on."""
         if path in self._written or self._passes(path):
             return
-        if flags & _CHANGING:
+        if flags & CHANGING:
             if flags & (os.O_TRUNC | os.O_EXCL) or not os.path.exists(path):
                 self._written.add(path)
                 return
@@ -89,7 +89,7 @@ class ReadWatch:
                 return
         why = self._foreign.get(path) or self._differs(path)
         if why is None:
-            if flags & _CHANGING:
+            if flags & CHANGING:
                 self._written.add(path)
             return
         name = os.path.relpath(path, self._base) if path.startswith(self._base) else path

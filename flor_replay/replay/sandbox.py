@@ -18,10 +18,11 @@ from collections.abc import Mapping, Sequence
 
 from flor_replay.errors import ReplayError
 from flor_replay.project import STORE
-from flor_replay.replay.task import FileStates, Task
+from flor_replay.replay.task import Task
 
 _NEWNS, _NEWUSER = 0x00020000, 0x10000000
 _BIND, _REC, _PRIVATE = 4096, 16384, 1 << 18
+CHANGING = os.O_WRONLY | os.O_RDWR | os.O_TRUNC | os.O_APPEND | os.O_CREAT  # flags of an open that may write
 MANY_LINKS = 20_000
 COPIED_BYTES = 64 * 2**20  # of small ignored files: libraries that write through C would go through a link
 
@@ -175,7 +176,7 @@ def _unseen(task: Task) -> tuple[Sequence[str], Mapping[str, int]]:
 
     A part of a run starts in the middle: it sees what came later, and gives up when it reads that (`reads.ReadWatch`).
     """
-    states = FileStates.load(task.files)
+    states = task.states
     if task.segment.kind != "whole":
         return states.hidden, {}
     return [*states.hidden, *sorted(states.new)], states.grown
@@ -231,12 +232,11 @@ def _link(source: str, target: str) -> None:
 def _copy_on_write(task: Task) -> None:
     root = os.path.realpath(task.root) + os.sep
     store = os.path.realpath(task.store) + os.sep
-    changing = os.O_WRONLY | os.O_RDWR | os.O_TRUNC | os.O_APPEND | os.O_CREAT
 
     def hook(event: str, arguments: tuple[object, ...]) -> None:
         if event == "open":
             path, _, flags = arguments
-            if not isinstance(path, (str, bytes, os.PathLike)) or not isinstance(flags, int) or not flags & changing:
+            if not isinstance(path, (str, bytes, os.PathLike)) or not isinstance(flags, int) or not flags & CHANGING:
                 return
             path = os.fsdecode(path)
             real = os.path.realpath(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -67,6 +68,11 @@ class Task:
     files: str = ""  # a JSON file: how the user's files differ from those that the run found (`FileStates`)
     linked: tuple[str, ...] = ()  # folders outside the project that it reaches through symbolic links
     names: tuple[str, ...] = field(default=())  # the logged names that are asked for
+
+    @functools.cached_property
+    def states(self) -> FileStates:
+        """What `files` says; read once."""
+        return FileStates.load(self.files)
 
     def save(self, path: str) -> None:
         with open(path, "w", encoding="utf-8") as file:

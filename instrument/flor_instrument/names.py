@@ -8,22 +8,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
+from .analysis.syntax import dotted
 from .source import DEFINITIONS, FUNCTIONS, Block, Scope, Source, Stmt
 
 BUILTINS = frozenset(dir(builtins)) | {"__file__", "__name__", "__doc__", "__class__", "__annotations__"}
 FLOR_MODULES = frozenset({"flor", "flor_replay", "flordb"})
-
-
-def chain_of(node: ast.AST) -> str | None:
-    """`a.b.c` for a name or a chain of attributes of a name; None for anything else."""
-    parts: list[str] = []
-    while isinstance(node, ast.Attribute):
-        parts.append(node.attr)
-        node = node.value
-    if not isinstance(node, ast.Name):
-        return None
-    parts.append(node.id)
-    return ".".join(reversed(parts))
 
 
 def prefixes(chain: str) -> Iterator[str]:
@@ -60,7 +49,7 @@ class _Visitor(ast.NodeVisitor):
         (self.reads if isinstance(node.ctx, ast.Load) else self.binds).add(node.id)
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
-        chain = chain_of(node)
+        chain = dotted(node)
         if chain is None:
             self.visit(node.value)
         elif isinstance(node.ctx, ast.Load):
@@ -71,7 +60,7 @@ class _Visitor(ast.NodeVisitor):
 
     def visit_Subscript(self, node: ast.Subscript) -> None:
         if not isinstance(node.ctx, ast.Load):
-            target = chain_of(node.value)
+            target = dotted(node.value)
             if target is not None:
                 self.changes.add(target)
                 self.reads.add(target)
@@ -82,14 +71,14 @@ class _Visitor(ast.NodeVisitor):
         self.visit(node.slice)
 
     def visit_AugAssign(self, node: ast.AugAssign) -> None:
-        target = chain_of(node.target)
+        target = dotted(node.target)
         if target is not None:
             self.reads.add(target)
             self.changes.add(target)
         self.generic_visit(node)
 
     def visit_Call(self, node: ast.Call) -> None:
-        chain = chain_of(node.func)
+        chain = dotted(node.func)
         if chain is not None:
             self.calls.add(chain)
         self.generic_visit(node)
@@ -98,12 +87,12 @@ class _Visitor(ast.NodeVisitor):
         value = node.value.value if isinstance(node.value, ast.Await) else node.value
         if isinstance(value, ast.Call):
             # A call whose result nobody takes is made for what it changes: its object or its arguments.
-            chain = chain_of(value.func)
+            chain = dotted(value.func)
             if chain is not None and "." in chain:
                 self.changes.add(chain.rpartition(".")[0])
             if chain != "print":
                 for argument in value.args:
-                    given = chain_of(argument)
+                    given = dotted(argument)
                     if given is not None:
                         self.changes.add(given)
         self.generic_visit(node)
@@ -217,7 +206,7 @@ def _bound_before_read(node: ast.AST, name: str, binds: set[str]) -> bool:
 
 def own_chains(statement: Stmt) -> frozenset[str]:
     """The chains of a method that begin with `self`."""
-    found = (chain_of(part) for part in ast.walk(statement.node) if isinstance(part, ast.Attribute))
+    found = (dotted(part) for part in ast.walk(statement.node) if isinstance(part, ast.Attribute))
     return frozenset(chain for chain in found if chain is not None and chain.startswith("self."))
 
 
@@ -428,7 +417,7 @@ def log_calls(source: Source, node: ast.AST) -> list[ast.Call]:
         # A star import or a file that was given without its import: the name speaks for itself.
         return chain == "flor.log" and not table.get("flor")
 
-    return [part for part in ast.walk(node) if isinstance(part, ast.Call) and is_log(chain_of(part.func))]
+    return [part for part in ast.walk(node) if isinstance(part, ast.Call) and is_log(dotted(part.func))]
 
 
 def logged_name(call: ast.Call) -> str | None:

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from .align import Alignment
-from .names import chain_of, parameters
+from .analysis.syntax import dotted
+from .names import parameters
 from .source import DEFINITIONS, FUNCTIONS, Stmt
 
 
@@ -84,8 +85,8 @@ def _calls_by_arguments(statements: Iterable[Stmt]) -> dict[str, set[str]]:
             continue
         for part in ast.walk(statement.node):
             if isinstance(part, ast.Call) and part.args and not part.keywords:
-                callee = chain_of(part.func)
-                arguments = [chain_of(argument) for argument in part.args]
+                callee = dotted(part.func)
+                arguments = [dotted(argument) for argument in part.args]
                 if callee is not None and None not in arguments:
                     out.setdefault(",".join(map(str, arguments)), set()).add(callee)
     return out
@@ -155,7 +156,7 @@ def _compare(left: object, right: object, votes: Votes, weight: float) -> None:
         return
     if not isinstance(left, ast.AST) or not isinstance(right, ast.AST):
         return
-    one, two = chain_of(left), chain_of(right)
+    one, two = dotted(left), dotted(right)
     if one is not None and two is not None:
         _compare_chains(one, two, votes, weight)
         return

@@ -23,7 +23,7 @@ def listing(project: Project, started_ns: int | None = None) -> inputs.Listing:
 
 def changes(project: Project, then: inputs.Listing) -> inputs.Changes:
     with GitCommands(str(project.root)) as git:
-        return inputs.Today(git, str(project.root), str(project.store)).changes(then)
+        return inputs.Today(git, str(project.root)).changes(then)
 
 
 def ignoring(tmp_path: Path, *patterns: str) -> Project:

@@ -17,7 +17,7 @@ def words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-def dotted(node: ast.expr | None) -> str | None:
+def dotted(node: ast.AST | None) -> str | None:
     """`a.b.c` of a chain of attributes on a name, else None."""
     parts: list[str] = []
     while isinstance(node, ast.Attribute):
