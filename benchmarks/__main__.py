@@ -63,8 +63,15 @@ def main() -> int:
         results[name] = [row.as_data() for row in rows]
     if not options.names or PROPAGATION in options.names:
         propagation(screen, options.quick)
-    (Path(__file__).parent / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    keep(results)
     return 0
+
+
+def keep(results: dict[str, list[dict[str, object]]]) -> None:
+    """Put the results beside those of the benchmarks that were not run this time."""
+    path = Path(__file__).parent / "results.json"
+    before = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps({**before, **results}, indent=1) + "\n")
 
 
 def propagation(screen: Console, quick: bool) -> None:

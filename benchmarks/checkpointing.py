@@ -10,7 +10,7 @@ import json
 import tempfile
 from pathlib import Path
 
-from benchmarks.measure import Row, python
+from benchmarks.measure import Row, compared, python
 
 SCRIPT = """
 import json, statistics, sys, time
@@ -81,12 +81,6 @@ def run(quick: bool) -> list[Row]:
         done = python(["script.py", str(here), str(megabytes), str(runs)], here)
         stalls, saves, restores, loads = json.loads(done.stdout.splitlines()[-1])
     return [
-        _row(f"stall for 1 GB, state of {megabytes} MB", stalls, saves, "torch.save"),
-        _row(f"restore of 1 GB, state of {megabytes} MB", restores, loads, "torch.load and load_state_dict"),
+        compared(f"stall for 1 GB, state of {megabytes} MB", stalls, saves, "torch.save"),
+        compared(f"restore of 1 GB, state of {megabytes} MB", restores, loads, "torch.load and load_state_dict"),
     ]
-
-
-def _row(what: str, ours: list[float], beside: list[float], against: str) -> Row:
-    middle = len(ours) // 2
-    ratios = [a / b for a, b in zip(ours, beside, strict=True)]
-    return Row(what, sorted(ours)[middle], sorted(beside)[middle], against, sorted(ratios)[middle], len(ours))

@@ -39,17 +39,33 @@ class Row:
         return f"{value * 1e9:.3g} ns"
 
 
-def pairs(what: str, ours: Callable[[], float], beside: Callable[[], float], against: str, runs: int) -> Row:
-    """Both in turn, `runs` times after one that does not count; each returns its seconds."""
-    ours(), beside()
-    measured = []
+def in_turn(what: Sequence[Callable[[], float]], runs: int) -> list[list[float]]:
+    """Seconds of each, `runs` times after one that does not count; each round begins with another of them."""
+    for measure in what:
+        measure()
+    seconds: list[list[float]] = [[] for _ in what]
     for turn in range(runs):
-        first, second = (ours, beside) if turn % 2 == 0 else (beside, ours)
-        a, b = first(), second()
-        measured.append((a, b) if turn % 2 == 0 else (b, a))
-    mine, theirs = zip(*measured, strict=True)
-    ratios = [a / b for a, b in measured]
-    return Row(what, statistics.median(mine), statistics.median(theirs), against, statistics.median(ratios), runs)
+        for place in range(len(what)):
+            index = (turn + place) % len(what)
+            seconds[index].append(what[index]())
+    return seconds
+
+
+def compared(what: str, ours: Sequence[float], beside: Sequence[float], against: str) -> Row:
+    """Medians of both, and of the rounds' ratios."""
+    ratios = [a / b for a, b in zip(ours, beside, strict=True)]
+    return Row(what, statistics.median(ours), statistics.median(beside), against, statistics.median(ratios), len(ours))
+
+
+def fastest(what: str, ours: Sequence[float], beside: Sequence[float], against: str) -> Row:
+    """What others do on the machine only adds: the fastest runs are the least disturbed."""
+    return Row(what, min(ours), min(beside), against, min(ours) / min(beside), len(ours))
+
+
+def pairs(what: str, ours: Callable[[], float], beside: Callable[[], float], against: str, runs: int) -> Row:
+    """Both in turn, `runs` times; each returns its seconds."""
+    mine, theirs = in_turn([ours, beside], runs)
+    return compared(what, mine, theirs, against)
 
 
 def _environment() -> dict[str, str]:

@@ -74,6 +74,18 @@ def constant(value: float) -> Callable[[float], float]:
     return lambda _: value
 
 
+def falling(seconds: float) -> Callable[[float], float]:
+    return lambda x: float(seconds * 30**-x)
+
+
+def rising(seconds: float) -> Callable[[float], float]:
+    return lambda x: float(seconds * 30 ** (x - 1))
+
+
+def slow_first(seconds: float, count: int) -> Callable[[float], float]:
+    return lambda x: seconds * (50 if x < 1 / count else 1)
+
+
 def shapes() -> Iterator[Shape]:
     for m in (0.003, 0.03, 0.3, 3.0):
         for c, n in ((0.00005, 400_000), (0.005, 20_000), (0.5, 200), (30.0, 60), (1200.0, 3)):
@@ -81,9 +93,9 @@ def shapes() -> Iterator[Shape]:
                 yield Shape(f"M {m} s, C {c} s, n {n}", n, constant(m), constant(c))
     for n, c in ((20_000, 0.01), (300, 1.0)):
         yield Shape(f"checkpoints grow 30 x, n {n}", n, lambda x: 0.02 * 30**x, constant(c))
-        yield Shape(f"iterations shrink 30 x, n {n}", n, constant(0.05), lambda x, c=c: c * 30**-x)
-        yield Shape(f"iterations grow 30 x, n {n}", n, constant(0.05), lambda x, c=c: c * 30 ** (x - 1))
-        yield Shape(f"first iteration 50 x, n {n}", n, constant(0.05), lambda x, c=c, n=n: c * (50 if x < 1 / n else 1))
+        yield Shape(f"iterations shrink 30 x, n {n}", n, constant(0.05), falling(c))
+        yield Shape(f"iterations grow 30 x, n {n}", n, constant(0.05), rising(c))
+        yield Shape(f"first iteration 50 x, n {n}", n, constant(0.05), slow_first(c, n))
         yield Shape(f"checkpoints jump 20 x midway, n {n}", n, lambda x: 0.02 if x < 0.5 else 0.4, constant(c))
         yield Shape(f"noise, n {n}", n, constant(0.05), constant(c), noise=0.8)
 

@@ -9,7 +9,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.measure import Row, python
+from benchmarks.measure import Row, compared, python
+from benchmarks.recording import NOTHING
 
 VERSIONS = ("relu", "tanh", "sigmoid", "relu6")
 SCRIPT = """
@@ -35,13 +36,16 @@ for epoch in flor.loop("epoch", range({epochs})):
     accuracy = (second(activation(first(data))).argmax(1) == labels).float().mean()
     flor.log("accuracy", accuracy.item()){bottom}
 """
-NESTED = '\n        flor.log("grad_norm", sum(float(p.grad.pow(2).sum()) for p in parameters) ** 0.5)'
-BOTTOM = '\n    flor.log("weight_norm", sum(float(p.detach().pow(2).sum()) for p in parameters) ** 0.5)'
+NESTED = '\n        flor.log("{name}", sum(float(p.grad.pow(2).sum()) for p in parameters) ** 0.5)'
+BOTTOM = '\n    flor.log("{name}", sum(float(p.detach().pow(2).sum()) for p in parameters) ** 0.5)'
+STATEMENTS = {
+    "statement in an iteration, after the nested loop": ("bottom", BOTTOM),
+    "statement in the nested loop": ("nested", NESTED),
+}
 
 
 def run(quick: bool) -> list[Row]:
-    epochs, steps = (6, 100) if quick else (12, 500)
-    rows = []
+    epochs, steps, runs = (6, 100, 1) if quick else (12, 500, 3)
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder)
         project = base / "project"
@@ -52,39 +56,39 @@ def run(quick: bool) -> list[Row]:
             git(project, "add", "-A")
             git(project, "commit", "-q", "-m", activation)
             python(["train.py"], project)
-        again = rerun(base, epochs, steps)
-        for what, options in (
-            ("statement in an iteration, after the nested loop", {"bottom": BOTTOM}),
-            ("statement in the nested loop", {"nested": NESTED}),
-        ):
-            write(project, VERSIONS[-1], epochs, steps, **options)
-            began = time.perf_counter()
-            command = str(Path(sys.executable).parent / "flor-replay")
-            done = subprocess.run(
-                [command, "add-log", "train.py", "--yes"], cwd=project, capture_output=True, text=True, check=False
-            )
-            seconds = time.perf_counter() - began
-            if done.returncode:
-                raise SystemExit(done.stdout + done.stderr)
-            rows.append(
-                Row(
-                    f"{what}, {len(VERSIONS)} versions", seconds, again, "running the scripts again", seconds / again, 1
-                )
-            )
-            write(project, VERSIONS[-1], epochs, steps)
-    return rows
+        again: dict[str, list[float]] = {what: [] for what in STATEMENTS}
+        seconds: dict[str, list[float]] = {what: [] for what in STATEMENTS}
+        for turn in range(runs):
+            for what, (place, statement) in STATEMENTS.items():
+                options = {place: statement.format(name=f"norm_{place}_{turn}")}
+                again[what].append(rerun(base, epochs, steps, options))
+                write(project, VERSIONS[-1], epochs, steps, **options)
+                seconds[what].append(backfill(project))
+                write(project, VERSIONS[-1], epochs, steps)
+    return [
+        compared(f"{what}, {len(VERSIONS)} versions", taken, again[what], "running the scripts again")
+        for what, taken in seconds.items()
+    ]
 
 
-def rerun(base: Path, epochs: int, steps: int) -> float:
-    """Seconds of running every version again with the statements, one after another, without recording."""
-    from benchmarks.recording import NOTHING
+def backfill(project: Path) -> float:
+    """Seconds of the command."""
+    began = time.perf_counter()
+    words = [str(Path(sys.executable).parent / "flor-replay"), "add-log", "train.py", "--yes"]
+    done = subprocess.run(words, cwd=project, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(done.stdout + done.stderr)
+    return time.perf_counter() - began
 
+
+def rerun(base: Path, epochs: int, steps: int, statement: dict[str, str]) -> float:
+    """Seconds of running every version again with the statement, one after another, without recording."""
     folder = base / "again"
     folder.mkdir()
     (folder / "flor.py").write_text(NOTHING)
     began = time.perf_counter()
     for activation in VERSIONS:
-        write(folder, activation, epochs, steps, nested=NESTED, bottom=BOTTOM)
+        write(folder, activation, epochs, steps, **statement)
         python(["train.py"], folder)
     seconds = time.perf_counter() - began
     shutil.rmtree(folder)

@@ -18,7 +18,7 @@ _GROUPS: tuple[tuple[str, Callable[[Outcome], bool]], ...] = (
     ("distance 5-19", lambda one: one.positive and not one.arguable and 5 <= one.distance <= 19),
     ("distance 20 and more", lambda one: one.positive and not one.arguable and one.distance >= 20),
     *(
-        (f"hard: {kind}", lambda one, kind=kind: one.positive and not one.arguable and kind in one.hard)  # type: ignore[misc]
+        (f"hard: {kind}", lambda one, kind=kind: one.positive and not one.arguable and kind in one.hard)
         for kind in ("one neighbour", "both neighbours", "header", "nesting", "function", "names")
     ),
 )
