@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import json
 import os
+import site
 import sys
+import sysconfig
 import time
 
 from flor_replay.errors import ReplayMismatch
@@ -18,7 +20,7 @@ from flor_replay.replay.sandbox import CHANGING
 from flor_replay.replay.task import Task
 from flor_replay.store import layout
 
-_SYSTEM = ("/proc", "/sys", "/dev", "/etc", "/usr", "/var", "/run", "/lib", "/lib64", "/bin", "/opt")
+_SYSTEM = ("/proc", "/sys", "/dev", "/etc", "/usr", "/var/cache", "/var/run", "/run", "/lib", "/lib64", "/bin")
 _OWN = ("flor", "flor_replay", "flor_checkpoint", "flor_instrument")
 
 
@@ -53,11 +55,14 @@ class ReadWatch:
         self._told: set[str] = set()
         self._notes = layout.RunFolder(task.store, task.replay).changed
         self.refused: str | None = None
-        own = [
-            os.path.dirname(os.path.realpath(str(sys.modules[name].__file__))) for name in _OWN if name in sys.modules
-        ]
-        passed = [os.path.realpath(task.store), sys.prefix, sys.base_prefix, *own]
-        self._passed = tuple(path + os.sep for path in passed)
+        own = [os.path.dirname(str(sys.modules[name].__file__)) for name in _OWN if name in sys.modules]
+        # Installed packages are not inputs: what pip did since is the matter of the recorded package versions. A virtual
+        # environment may be reached through a link, and its packages may lie elsewhere (user site, Debian).
+        packages = [*sysconfig.get_paths().values(), *site.getsitepackages(), site.getusersitepackages()]
+        passed = [task.store, sys.prefix, sys.base_prefix, sys.exec_prefix, *packages, *own]
+        found = {os.path.realpath(path) + os.sep for path in passed}
+        # An environment that was made in the project's own folder has the inputs below it too.
+        self._passed = tuple(path for path in found if not self._base.startswith(path))
         home = os.path.expanduser("~")
         self._elsewhere = (*(path + os.sep for path in _SYSTEM), os.path.join(home, "."))  # caches, settings
 
