@@ -53,7 +53,7 @@ def run(quick: bool) -> list[Row]:
     runs = 3 if quick else 9
     shapes = [
         ("steps of about 1.5 ms", 128, 10, 100 if quick else 200),
-        ("steps of about 10 ms", 1024, 6, 30 if quick else 60),
+        ("steps of about 10 ms", 1024, 6, 15 if quick else 30),
     ]
     rows = []
     for shape, width, epochs, steps in shapes:
