@@ -45,7 +45,7 @@ STATEMENTS = {
 
 
 def run(quick: bool) -> list[Row]:
-    epochs, steps, runs = (6, 100, 1) if quick else (12, 500, 3)
+    epochs, steps, runs = (6, 100, 1) if quick else (8, 2000, 3)
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder)
         project = base / "project"

@@ -3,7 +3,8 @@
 What writing takes of the processors is known exactly, and training loses so much where it wants all of them (a thread that
 waits at a barrier for another one loses what that one lost). Memory's bandwidth and caches are shared too: iterations beside the
 writing are compared with those that were alone. Single iterations vary far more than writing slows them, so that comparison is
-bounded by the time that writing took, and the middle of the last ones counts.
+bounded, by the time that writing took and by twice what it took of the processors (the writer steps back: most of a small
+checkpoint's time it waits, and harms nobody), and the middle of the last ones counts.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Protocol
 
 _REMEMBERED = 9
 _ENOUGH = 3
+_PROCESSOR = 2.0  # of the processor seconds that writing took, what training may have lost at most
 
 
 class Writing(Protocol):
@@ -67,7 +69,7 @@ class Slowdown:
             self._shares = [*self._shares[1 - _REMEMBERED :], min(max(self._excess / wall, 0.0), 1.0)]
         self._excess = 0.0
         beside = _middle(self._shares) * wall if len(self._shares) >= _ENOUGH else 0.0
-        return max(cpu, beside)
+        return max(cpu, min(beside, _PROCESSOR * cpu))
 
 
 def _middle(values: list[float]) -> float:
