@@ -3,17 +3,18 @@
 What writing takes of the processors is known exactly, and training loses so much where it wants all of them (a thread that
 waits at a barrier for another one loses what that one lost). Memory's bandwidth and caches are shared too: iterations beside the
 writing are compared with those that were alone. Single iterations vary far more than writing slows them, so that comparison is
-bounded, by the time that writing took and by twice what it took of the processors (the writer steps back: most of a small
-checkpoint's time it waits, and harms nobody), and the middle of the last ones counts.
+bounded by the time that writing took, and of the last ones the middle counts, less what it is uncertain by: the noise of half a
+second's iterations would else make a small checkpoint look ten times dearer than it is.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Protocol
 
 _REMEMBERED = 9
 _ENOUGH = 3
-_PROCESSOR = 2.0  # of the processor seconds that writing took, what training may have lost at most
+_SURE = 1.5  # deviations of the middle that are taken off
 
 
 class Writing(Protocol):
@@ -66,10 +67,18 @@ class Slowdown:
         self._cpu += cpu
         self._wall += wall
         if len(self._alone) >= _ENOUGH and wall > 0.0:
-            self._shares = [*self._shares[1 - _REMEMBERED :], min(max(self._excess / wall, 0.0), 1.0)]
+            self._shares = [*self._shares[1 - _REMEMBERED :], self._excess / wall]
         self._excess = 0.0
-        beside = _middle(self._shares) * wall if len(self._shares) >= _ENOUGH else 0.0
-        return max(cpu, min(beside, _PROCESSOR * cpu))
+        return max(cpu, self._surely() * wall)
+
+    def _surely(self) -> float:
+        """The share of the time of writing that training lost, as far as the noise lets see it; 0 to 1."""
+        shares = self._shares
+        if len(shares) < _ENOUGH:
+            return 0.0
+        middle = _middle(shares)
+        deviation = _middle([abs(share - middle) for share in shares])
+        return min(max(middle - _SURE * deviation / math.sqrt(len(shares)), 0.0), 1.0)
 
 
 def _middle(values: list[float]) -> float:

@@ -173,3 +173,15 @@ def test_noise_is_not_taken_for_slowdown():
             slowdown.quiet(rng.gauss(1.0, 0.2))
         found.append(beside(slowdown, writing, 0.004, 0.005, rng.gauss(1.0, 0.2)))
     assert sum(found) / len(found) <= 0.0052  # never more than writing took, however noisy
+
+
+def test_a_small_checkpoint_beside_noisy_iterations_costs_about_what_it_took_of_the_processors():
+    rng = random.Random(0)
+    writing = Writing()
+    slowdown = Slowdown(writing)
+    found = []
+    for _ in range(100):
+        for _ in range(2):
+            slowdown.quiet(rng.gauss(0.5, 0.05))
+        found.append(beside(slowdown, writing, 0.0015, 0.015, rng.gauss(0.5, 0.05)))
+    assert sum(found) / len(found) < 3 * 0.0015
