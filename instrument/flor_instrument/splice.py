@@ -163,20 +163,25 @@ def _string_lines(text: str) -> set[int]:
 # ---- the place in the bytes ------------------------------------------------------------------------------------
 
 
+def _indent(source: Source, block: Block) -> str:
+    """What stands before the block's first statement that begins a line (others follow a semicolon)."""
+    for statement in block.statements:
+        before = source.lines[_first_line(statement) - 1][: statement.col].lstrip("\f\ufeff")
+        if not before.strip():
+            return before
+    raise Unwritable("The block it belongs into stands on one line with its header.")
+
+
 def insertion(source: Source, block: Block, index: int, text: str, compound: bool) -> Edit:
     """Put the text (dedented) before `block.statements[index]`, or at the block's end."""
     statements = block.statements
     before = statements[index - 1] if index else None
     after = statements[index] if index < len(statements) else None
-    anchor = before or after
-    if anchor is None:
+    if before is None and after is None:
         raise Unwritable("The version has no statements at all.")
     if _shares_line(source, block, before, after):
         return _inline(source, before, after, text, compound)
-    indent = source.lines[_first_line(anchor) - 1][: anchor.col].lstrip("\f\ufeff")
-    if indent.strip():
-        raise Unwritable("The block it belongs into stands on one line with its header.")
-    body = indented(text, indent)
+    body = indented(text, _indent(source, block))
     if before is not None:
         return _after_line(source, before.end_line, body)
     assert after is not None
