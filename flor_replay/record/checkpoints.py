@@ -184,13 +184,13 @@ class _MainLoop:
         if self._capturer is None:
             return
         began = perf_counter()
-        spaces, functions, between = frames.namespaces(self._session.root, self._session.explicit)
+        spaces, functions, unseen = frames.namespaces(self._session.root, self._session.explicit)
         where = {"loop": self._name, "occurrence": self.level.occurrence, "ordinal": self._ordinal, **point}
         where["files"] = frames.files_of(self._session.root, spaces, functions)
         running = self._running()
         where["running"] = bool(running)
-        if between:
-            where["not_captured"] = [f"local state of {name}" for name in between]
+        if unseen:
+            where["not_captured"] = unseen
         if self._always:
             self._capturer.wait(60.0)
         again = self._taken > 0

@@ -10,6 +10,7 @@ import ctypes
 import functools
 import os
 import sys
+import threading
 
 from flor_replay.project import is_library
 
@@ -45,8 +46,10 @@ def _looks_inside(path: str, root: str) -> bool:
     if is_library(path) and not _is_linked(path):
         return False
     full = os.path.realpath(path)
-    inside = full.startswith(os.path.realpath(root) + os.sep)
-    return inside and not is_library(full) and not full.startswith(sys.prefix + os.sep)
+    top = os.path.realpath(root) + os.sep
+    environment = os.path.realpath(sys.prefix) + os.sep
+    installed = full.startswith(environment) and not top.startswith(environment)  # it may be the project's own folder
+    return full.startswith(top) and not is_library(full) and not installed
 
 
 def _is_linked(path: str) -> bool:
@@ -85,6 +88,22 @@ def project_frames(root: str) -> tuple[list[FrameType], list[str]]:
     return frames, between
 
 
+def other_threads(root: str) -> list[str]:
+    """The project's functions that run in other threads now: where they stand, no checkpoint can say."""
+    running = []
+    mine = threading.get_ident()
+    for ident, innermost in sys._current_frames().items():
+        frame: FrameType | None = innermost if ident != mine else None
+        outermost = None
+        while frame is not None:
+            if in_project(frame.f_code.co_filename, root) and not _is_own(str(frame.f_globals.get("__name__", ""))):
+                outermost = frame.f_code.co_qualname
+            frame = frame.f_back
+        if outermost is not None:
+            running.append(outermost)
+    return running
+
+
 def _locals(frame: FrameType) -> dict[str, Any]:
     return {name: value for name, value in frame.f_locals.items() if name != "__class__" and not name.startswith(".")}
 
@@ -92,8 +111,10 @@ def _locals(frame: FrameType) -> dict[str, Any]:
 def namespaces(
     root: str, explicit: Mapping[str, object]
 ) -> tuple[dict[str, dict[str, object]], dict[str, FrameType], list[str]]:
-    """The namespaces now, the function frames among them by name, and what could not be looked into."""
+    """The namespaces now, the function frames among them by name, and in words what could not be looked into."""
     frames, between = project_frames(root)
+    unseen = [f"local state of {name}" for name in between]
+    unseen += [f"what {name} does in another thread" for name in other_threads(root)]
     found: dict[str, dict[str, object]] = {}
     functions: dict[str, FrameType] = {}
     for frame in frames:
@@ -106,7 +127,7 @@ def namespaces(
         found[f"module:{module_name}"] = _globals(vars(module))
     if explicit:
         found["explicit"] = dict(explicit)
-    return found, functions, between
+    return found, functions, unseen
 
 
 def files_of(root: str, spaces: Iterable[str], functions: Mapping[str, FrameType]) -> dict[str, str]:
