@@ -51,8 +51,6 @@ KEEP_ROOTS = frozenset(
         "inspect",
         "ctypes",
         "_ctypes",
-        "sqlite3",
-        "duckdb",
         "git",
         "requests",
         "urllib3",

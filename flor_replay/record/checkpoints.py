@@ -14,6 +14,7 @@ from pathlib import Path
 from time import perf_counter
 
 from flor_replay.record import frames
+from flor_replay.record.foreign import ForeignModules
 from flor_replay.record.loops import Level, LoopIterator
 from flor_replay.store import layout
 
@@ -108,6 +109,7 @@ class _MainLoop:
         self._taken = 0  # checkpoints of this group, so far
         self._stall = 0.0
         self._slowdown: Slowdown | None = None
+        self._foreign: ForeignModules | None = None
 
     def before_fetch(self) -> None:
         if self._policy is None:
@@ -173,6 +175,7 @@ class _MainLoop:
         spaces, _, _ = frames.namespaces(session.root, session.explicit)
         capturer.baseline({**spaces, **self._running()})
         self._capturer = capturer
+        self._foreign = ForeignModules([module for _, module in frames.project_modules(session.root)])
         self._slowdown = Slowdown(capturer)
         self._policy = AdaptivePolicy()
         self._policy.baseline(perf_counter() - began, capturer.estimate)
@@ -189,6 +192,8 @@ class _MainLoop:
         where["files"] = frames.files_of(self._session.root, spaces, functions)
         running = self._running()
         where["running"] = bool(running)
+        if self._foreign is not None:
+            unseen += [f"{name}, an attribute of an installed module" for name in self._foreign.changed()]
         if unseen:
             where["not_captured"] = unseen
         if self._always:

@@ -123,7 +123,7 @@ def namespaces(
         name = f"frame:{len(functions)}:{frame.f_code.co_qualname}"
         functions[name] = frame
         found[name] = _locals(frame)
-    for module_name, module in _project_modules(root):
+    for module_name, module in project_modules(root):
         found[f"module:{module_name}"] = _globals(vars(module))
     if explicit:
         found["explicit"] = dict(explicit)
@@ -148,7 +148,7 @@ def _relative(path: str, root: str) -> str:
     return os.path.relpath(os.path.realpath(path), os.path.realpath(root)).replace(os.sep, "/")
 
 
-def _project_modules(root: str) -> list[tuple[str, ModuleType]]:
+def project_modules(root: str) -> list[tuple[str, ModuleType]]:
     """The project's modules by name. Thousands are loaded: all are looked at only when one has come, gone or changed."""
     modules = sys.modules
     at = (root, len(modules), next(reversed(modules)))  # what is new stands at the end

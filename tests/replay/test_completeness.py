@@ -30,16 +30,46 @@ for epoch in flor.loop("epoch", range(4)):
 """
 
 
-def test_a_thread_that_feeds_the_loop(tmp_path: Path) -> None:
+# What one iteration leaves for the next, and where: in no object of the script that a checkpoint could hold.
+COUNTED = """
+import json
+import flor
+
+json.total = 0
+for epoch in flor.loop("epoch", range(4)):
+    json.total += epoch + 1
+    flor.log("total", json.total)
+"""
+DATABASE = """
+import sqlite3
+import flor
+
+database = sqlite3.connect(":memory:")
+database.execute("create table losses (loss)")
+for epoch in flor.loop("epoch", range(4)):
+    database.execute("insert into losses values (?)", (epoch,))
+    flor.log("total", database.execute("select sum(loss) from losses").fetchone()[0])
+"""
+
+
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [
+        pytest.param(FED, "what produce does in another thread", id="a thread that feeds the loop"),
+        pytest.param(COUNTED, "json.total, an attribute of an installed module", id="an installed module"),
+        pytest.param(DATABASE, "database", id="a database in memory"),
+    ],
+)
+def test_incomplete(tmp_path: Path, script: str, why: str) -> None:
     project = Project(tmp_path / "project")
-    project.commit("fed", {"train.py": FED})
+    project.commit("first", {"train.py": script})
     main = facts_of(project.run()).main
     assert main is not None
     within = [point for point in main.points if 0 < point.index < 3]
     assert within
     for point in within:
         assert not point.complete
-        assert any("what produce does in another thread" in str(missing) for missing in point.missing)
+        assert any(why in str(missing) for missing in point.missing), point.missing
 
 
 def test_an_environment_made_in_the_projects_folder_hides_no_state(

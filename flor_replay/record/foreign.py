@@ -1,0 +1,46 @@
+"""Attributes of installed modules that the script sets: ``library.counter += 1``. No checkpoint holds them.
+
+Only modules that a module of the project names are looked at, and of their attributes only plain data: what libraries
+load lazily (modules, functions, classes) and their private names come and go by themselves.
+"""
+
+from __future__ import annotations
+
+from types import BuiltinFunctionType, FunctionType, ModuleType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_CODE = (ModuleType, FunctionType, BuiltinFunctionType, type)
+_OWN = ("flor", "flor_replay", "flor_checkpoint")
+
+
+class ForeignModules:
+    """The attributes of installed modules as they are when this is made."""
+
+    def __init__(self, project: Sequence[ModuleType]) -> None:
+        own = set(map(id, project))
+        values = (value for module in project for value in list(vars(module).values()))
+        bound = {id(value): value for value in values if isinstance(value, ModuleType)}
+        self._modules = [
+            module for key, module in bound.items() if key not in own and module.__name__.partition(".")[0] not in _OWN
+        ]
+        # The values are kept, so that no other object gets their identity.
+        self._values = [dict(vars(module)) for module in self._modules]
+
+    def changed(self) -> list[str]:
+        """``module.attribute`` of each that was set or removed since, sorted."""
+        found = []
+        for module, before in zip(self._modules, self._values, strict=True):
+            now = vars(module)
+            if len(now) == len(before) and all(now.get(name) is value for name, value in before.items()):
+                continue
+            found += [
+                f"{module.__name__}.{name}"
+                for name in {*now, *before}
+                if not name.startswith("_")
+                and now.get(name) is not before.get(name)
+                and not isinstance(now.get(name, before.get(name)), _CODE)
+            ]
+        return sorted(found)
