@@ -11,11 +11,12 @@ from flor_instrument.analysis.liveness import Holder, live_names, lost_but_dead
 from flor_instrument.analysis.paths_taken import Place
 from flor_instrument.analysis.places import Where, where
 from flor_instrument.patches import Patch, Unit, hindsight
-from flor_instrument.propagation import Placement, Propagation, Refusal, propagate, remove
+from flor_instrument.propagation import Given, Placement, Propagation, Refusal, propagate, remove
 from flor_instrument.source import SourceError
 
 __all__ = [
     "Carried",
+    "Given",
     "Holder",
     "Patch",
     "Place",

@@ -15,6 +15,7 @@ from .splice import Unwritable, dedented, renamed
 from .tokens import plain
 
 _ENOUGH = 0.75  # the evidence below which a place is refused
+_HINT = 0.3  # the evidence below which a place is not even worth a person's look
 _ELSEWHERE = 1.7  # the evidence for another function than the one of the same name
 _CLEAR = 0.15  # how much better the best scope must be than the next
 _SURER = 0.15  # how much surer one neighbour must be than the other to decide over something that may matter
@@ -24,7 +25,14 @@ _SCOPES = 4  # how many scopes of a version are looked at for one statement
 
 
 class Unplaced(Exception):  # noqa: N818 (an outcome, not an error)
-    """There is no place that is sure; the message says why, in one sentence."""
+    """There is no place that is sure; the message says why, in one sentence.
+
+    `unsure` is the best place where there is one: for a person to look at, never to be taken by itself.
+    """
+
+    def __init__(self, reason: str, unsure: Spot | None = None) -> None:
+        super().__init__(reason)
+        self.unsure = unsure
 
 
 class _Deeper(Unplaced):
@@ -176,28 +184,35 @@ def find_spot(view: View, statement: Stmt, reads: Reads, likely: Mapping[str, st
     scope = statement.block.scope
     candidates = view.candidates(scope)
     reasons: list[str] = []
+    unsure: list[Spot] = []
     found: list[tuple[float, Spot]] = []
     for other in candidates:
         try:
             spot = _spot_in(view, statement, other, reads(scope, other), likely)
         except Unplaced as reason:
             reasons.append(str(reason))
+            unsure += [reason.unsure] if reason.unsure is not None else []
             continue
         same = other.qualname == scope.qualname
         if not same and spot.evidence < _ELSEWHERE and any(one.qualname == scope.qualname for one in candidates):
             # Its own function is there: for another one to be the place, both neighbours must have gone there.
             reasons.append("The function that it stands in has no sure place for it in this version.")
+            unsure.append(spot)
             continue
         rank = spot.evidence + (0.5 if same else 0.15 if other.name == scope.name else 0.0)
         found.append((rank, spot))
         if same and spot.evidence >= 1.9:
             break
     if not found:
-        raise Unplaced(reasons[0] if reasons else "Nothing in this version matches the code around the statement.")
+        why = reasons[0] if reasons else "Nothing in this version matches the code around the statement."
+        raise Unplaced(why, max(unsure, key=lambda spot: spot.evidence, default=None))
     found.sort(key=lambda entry: -entry[0])
     if len(found) > 1 and found[0][0] - found[1][0] < _CLEAR:
         lines = sorted(spot.line for _, spot in found[:2])
-        raise Unplaced(f"Two places are about equally good: near line {lines[0]} and near line {lines[1]}.")
+        raise Unplaced(
+            f"Two places are about equally good: near line {lines[0]} and near line {lines[1]}.",
+            found[0][1] if found[0][0] > found[1][0] else None,
+        )
     return found[0][1]
 
 
@@ -205,19 +220,21 @@ def _spot_in(view: View, statement: Stmt, other: Scope, reads: frozenset[str], l
     alignment, votes = view.alignment(statement.block.scope, other)
     wanted = _wanted(view.today, statement, {**view.overall_renames(), **votes.renames(), **likely})
     best: Spot | None = None
+    unsure: Spot | None = None
     reason = "Nothing in this version matches the code around the statement."
     for block, owned in _blocks(view, statement, other, alignment):
         try:
             spot = _Gap(view, statement, block, owned, alignment, reads, wanted).spot()
         except Unplaced as refused:
             reason = str(refused)
+            unsure = unsure or refused.unsure
             if owned and not isinstance(refused, _Deeper):
                 break
             continue
         if best is None or spot.evidence > best.evidence + 0.05:
             best = spot
     if best is None:
-        raise Unplaced(reason)
+        raise Unplaced(reason, unsure)
     return best
 
 
@@ -374,26 +391,27 @@ class _Gap:
             return Spot(self.block, present.index, low, high, evidence + 0.5, left, right, scope, present)
         if left is None and right is None and (not self.owned or self.block.scope.kind == "module"):
             raise Unplaced("None of the statements around it stands in this version.")
+        nearest = low if left_score >= right_score else high
+        unsure = self._at(nearest, low, high, evidence) if evidence >= _HINT else None
         if not self.owned and self._condition_lost() and max(left_score, right_score) < 0.75:
-            raise Unplaced("The condition that the statement stands under is not in this version.")
+            raise Unplaced("The condition that the statement stands under is not in this version.", unsure)
         if evidence < _ENOUGH:
-            raise Unplaced("Too little of the code around it stands in this version to be sure of the place.")
+            raise Unplaced("Too little of the code around it stands in this version to be sure of the place.", unsure)
         # The end of a block is a weaker neighbour than a statement.
         near_left = min(left_score, 1.0 if left is not None else _EDGE) if left_near else 0.0
         near_right = min(right_score, 1.0 if right is not None else _EDGE) if right_near else 0.0
-        index = self._choose(low, high, near_left, near_right)
-        self._check_twins(low, high, left, right)
+        try:
+            index = self._choose(low, high, near_left, near_right)
+            self._check_twins(low, high, left, right)
+        except Unplaced as refused:
+            raise Unplaced(str(refused), unsure) from None
+        return self._at(index, low, high, evidence)
+
+    def _at(self, index: int, low: int, high: int, evidence: float) -> Spot:
         statements = self.block.statements
-        return Spot(
-            self.block,
-            index,
-            low,
-            high,
-            evidence,
-            statements[index - 1] if index else None,
-            statements[index] if index < len(statements) else None,
-            self.statement.block.scope,
-        )
+        left = statements[index - 1] if index else None
+        right = statements[index] if index < len(statements) else None
+        return Spot(self.block, index, low, high, evidence, left, right, self.statement.block.scope)
 
     def _condition_lost(self) -> bool:
         """Whether the statement stands under a condition today that the version does not have."""

@@ -42,12 +42,19 @@ class Planned:
     before: str | None
     renames: tuple[tuple[str, str], ...]
     rank: tuple[int, int]  # the order among edits at the same byte
+    after_line: int | None = None  # where `after` and `before` begin in the version
+    before_line: int | None = None
+    placed_by: Literal["tool", "accepted", "edited"] = "tool"
 
 
 class Placer:
-    """Places one unit with its support."""
+    """Places one unit with its support.
 
-    def __init__(self, patch: Patch, view: View, number: int, part: Part) -> None:
+    `unsure`: take the best place there is and the likeliest names, for a person to look at.
+    """
+
+    def __init__(self, patch: Patch, view: View, number: int, part: Part, unsure: bool = False) -> None:
+        self.unsure = unsure
         self.patch = patch
         self.view = view
         self.number = number
@@ -122,14 +129,20 @@ class Placer:
             renames = self.view.votes(new, old).renames()
             return frozenset(_applied(chain, renames) for chain in reads)
 
-        return find_spot(self.view, statement, reads_there, self._likely_renames(statement))
+        try:
+            return find_spot(self.view, statement, reads_there, self._likely_renames(statement))
+        except Unplaced as refused:
+            if not self.unsure or refused.unsure is None:
+                raise
+            return refused.unsure
 
     def _write(self, statement: Stmt, kind: Literal["log", "support"], spot: Spot, votes: Votes | None) -> bool:
         """Plan the text for the place; True if the version has it already."""
         if spot.present is not None:
             return True
         names = self.resolver.names(statement, spot.block, spot.position, votes, self._provided())
-        confirm(self.view, statement, spot.block.scope, names.renames, votes or Votes())
+        if not self.unsure:
+            confirm(self.view, statement, spot.block.scope, names.renames, votes or Votes())
         self._check_new_names(statement, spot.block.scope, names)
         text = self._text(statement, names)
         self._need(names)
@@ -190,6 +203,8 @@ class Placer:
                 self._first_line(right),
                 tuple(sorted({**names.renames, **self.definition_renames}.items())),
                 (1, statement.line),
+                left.line if left is not None else None,
+                right.line if right is not None else None,
             )
         )
 
@@ -400,6 +415,8 @@ class Placer:
                     self._first_line(following),
                     (),
                     (0, order),
+                    after.line if after is not None else None,
+                    following.line if following is not None else None,
                 )
             )
             order += 1
