@@ -297,7 +297,7 @@ def _apply(target: bytes, planned: dict[int, list[Planned]]) -> tuple[bytes, tup
     data, starts = apply_edits(target, (one.edit for one in ordered))
     placements: list[Placement] = []
     for one, start in zip(ordered, starts, strict=True):
-        line = _line_at(data, start + one.edit.lead)
+        line = line_at(data, start + one.edit.lead)
         text = one.text
         placements.append(
             Placement(
@@ -319,13 +319,14 @@ def _apply(target: bytes, planned: dict[int, list[Planned]]) -> tuple[bytes, tup
                 one.placed_by,
                 one.edit.lead,
                 one.edit.start,
-                _line_at(target, one.edit.start),
+                line_at(target, one.edit.start),
             )
         )
     return data, tuple(placements)
 
 
-def _line_at(data: bytes, offset: int) -> int:
+def line_at(data: bytes, offset: int) -> int:
+    """The line, from 1, of the byte at `offset`."""
     return data[:offset].replace(b"\r\n", b"\n").replace(b"\r", b"\n").count(b"\n") + 1
 
 
@@ -370,4 +371,4 @@ def _proof(
     return None
 
 
-__all__ = ["Given", "PlacedBy", "Placement", "Propagation", "Refusal", "propagate", "remove"]
+__all__ = ["Given", "PlacedBy", "Placement", "Propagation", "Refusal", "line_at", "propagate", "remove"]
