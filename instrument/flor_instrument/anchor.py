@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from itertools import islice
 
 from .align import SURE, Alignment, align, scope_grams
-from .names import Position, any_touch, header_use, log_calls, use_of
+from .bound import Position
+from .logs import log_calls
 from .renames import Votes, compare_parameters, merged, votes_of, votes_of_arguments
 from .source import DEFINITIONS, FUNCTIONS, Block, Scope, Source, SourceError, Stmt, innermost_loop, is_docstring, parse
 from .splice import Unwritable, dedented, renamed
 from .tokens import plain
+from .uses import any_touch, header_use, use_of
 
 _ENOUGH = 0.75  # the evidence below which a place is refused
 _HINT = 0.3  # the evidence below which a place is not even worth a person's look

@@ -12,7 +12,8 @@ from collections import Counter
 from collections.abc import Mapping
 
 from .anchor import Unplaced, View
-from .names import BUILTINS, FLOR_MODULES, bindings, imports, scope_parameters
+from .bound import BUILTINS, bindings, scope_parameters
+from .imported import FLOR_MODULES, imports
 from .renames import Votes
 from .source import FUNCTIONS, Scope, Source, Stmt
 from .tokens import plain

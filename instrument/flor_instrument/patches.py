@@ -7,19 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from .align import Alignment, align, scope_grams
-from .names import (
-    Import,
-    any_touch,
-    bindings,
-    header_use,
-    imports,
-    imports_of,
-    log_calls,
-    logged_name,
-    scope_parameters,
-    use_of,
-)
+from .bound import bindings, scope_parameters
+from .imported import Import, imports, imports_of
+from .logs import log_calls, logged_name
 from .source import DEFINITIONS, FUNCTIONS, Scope, Source, SourceError, Stmt, parse
+from .uses import any_touch, header_use, use_of
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .anchor import Spot, Unplaced, View, find_spot
+from .bound import END, bindings
 from .confirmed import confirm
-from .names import END, Import, bindings, imports, log_calls, logged_name, prefixes, use_of
+from .imported import Import, imports
+from .logs import log_calls, logged_name
 from .patches import Part, Patch
 from .renames import Votes
 from .resolve import Names, Resolver, import_renames
@@ -26,6 +28,7 @@ from .splice import (
 )
 from .tokens import plain
 from .undisturbed import undisturbed
+from .uses import prefixes, use_of
 
 
 @dataclass(frozen=True)

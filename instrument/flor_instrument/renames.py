@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 from .align import Alignment
 from .analysis.syntax import dotted
-from .names import parameters
 from .source import DEFINITIONS, FUNCTIONS, Stmt
+from .uses import parameters
 
 
 @dataclass

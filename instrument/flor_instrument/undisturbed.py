@@ -11,8 +11,10 @@ import re
 from itertools import pairwise
 
 from .anchor import Spot, View, first_index
-from .names import bindings, imports, scope_parameters, use_of
+from .bound import bindings, scope_parameters
+from .imported import imports
 from .source import Block, Scope, Stmt
+from .uses import use_of
 
 Pair = tuple[Stmt | None, Stmt | None]
 
