@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 
-from .names import log_calls, logged_name
+from .logs import log_calls, logged_name
 from .proof import check
 from .propagation import Placement, line_at
 from .source import Source, SourceError, Stmt, parse

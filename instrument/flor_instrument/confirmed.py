@@ -11,12 +11,13 @@ import ast
 from collections import Counter
 from collections.abc import Mapping
 
-from .anchor import Unplaced, View
 from .bound import BUILTINS, bindings, scope_parameters
 from .imported import FLOR_MODULES, imports
 from .renames import Votes
 from .source import FUNCTIONS, Scope, Source, Stmt
+from .spots import Unplaced
 from .tokens import plain
+from .view import View
 
 _ONE = 0.9  # the votes of one statement that is matched for sure
 _SEVERAL = 1.5  # votes that are more than one matched statement's

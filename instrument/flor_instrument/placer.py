@@ -6,7 +6,7 @@ import ast
 from dataclasses import dataclass
 from typing import Literal
 
-from .anchor import Spot, Unplaced, View, find_spot
+from .anchor import find_spot
 from .bound import END, bindings
 from .confirmed import confirm
 from .imported import Import, imports
@@ -26,9 +26,11 @@ from .splice import (
     replacement,
     spaced,
 )
+from .spots import Spot, Unplaced
 from .tokens import plain
 from .undisturbed import undisturbed
 from .uses import prefixes, use_of
+from .view import View
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from .anchor import Unplaced, View
 from .patches import Patch, hindsight
 from .placer import Placer, Planned
 from .proof import check
 from .source import SourceError, parse
 from .splice import Edit, Unwritable, apply_edits, undo
+from .spots import Unplaced
+from .view import View
 
 PlacedBy = Literal["tool", "accepted", "edited"]  # by a person: an unsure place accepted, or the file given by hand
+
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from .anchor import Unplaced, View
 from .bound import BUILTINS, Position, bindings, bound_at, scope_parameters
 from .imported import FLOR_MODULES, Import, has_star_import, imports
 from .renames import Votes
 from .source import DEFINITIONS, Block, Scope, Source, Stmt
+from .spots import Unplaced
 from .uses import header_use, own_chains, prefixes, use_of
+from .view import View
 
 _CLEAR = 1.5  # how many times the votes of the runner-up a rename must have
 # flor-replay itself depends on these, so they can be imported wherever a replay runs.

@@ -10,11 +10,12 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 
-from .anchor import Spot, View, first_index
 from .bound import bindings, scope_parameters
 from .imported import imports
 from .source import Block, Scope, Stmt
+from .spots import Spot, first_index
 from .uses import use_of
+from .view import View
 
 Pair = tuple[Stmt | None, Stmt | None]
 

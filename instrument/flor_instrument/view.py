@@ -1,0 +1,117 @@
+"""Today's file and one version of it: which scopes and statements are which, and what names have become."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .align import Alignment, align, scope_grams
+from .renames import Votes, compare_parameters, merged, votes_of, votes_of_arguments
+from .source import FUNCTIONS, Scope, Source, Stmt
+from .tokens import plain
+
+_SCOPES = 4  # how many scopes of a version are looked at for one statement
+
+
+class View:
+    """Today's file and one version of it, with everything that has been found out about the two."""
+
+    def __init__(self, today: Source, target: Source, added: frozenset[Stmt]) -> None:
+        self.today = today
+        self.target = target
+        self.added = added
+        self._alignments: dict[tuple[Scope, Scope], tuple[Alignment, Votes]] = {}
+        self._flat: dict[Scope, list[Stmt]] = {}
+        self._grams: dict[Scope, frozenset[tuple[object, ...]]] = {}
+        self._overall: Votes | None = None
+
+    def flat(self, scope: Scope) -> list[Stmt]:
+        found = self._flat.get(scope)
+        if found is None:
+            found = self._flat[scope] = [one for one in scope.flat if one not in self.added]
+        return found
+
+    def grams(self, scope: Scope) -> frozenset[tuple[object, ...]]:
+        found = self._grams.get(scope)
+        if found is None:
+            found = self._grams[scope] = scope_grams(scope)
+        return found
+
+    def alignment(self, new: Scope, old: Scope) -> tuple[Alignment, Votes]:
+        """Align twice: what the first pass says about renames and loops makes the second one surer."""
+        known = self._alignments.get((new, old))
+        if known is None:
+            ours = self.flat(new)
+            first = align(ours, self._others(ours, old, {}))
+            votes = self._scope_votes(first, new, old)
+            renames = votes.renames()
+            exact = len(first.forward) == len(ours) and all(score >= 1.0 for score in first.score.values())
+            if not exact and (renames or not _loops_kept(first)):
+                first = align(ours, self._others(ours, old, renames), renames, first)
+                votes = self._scope_votes(first, new, old)
+            known = self._alignments[(new, old)] = (first, votes)
+        return known
+
+    def _others(self, ours: list[Stmt], old: Scope, renames: Mapping[str, str]) -> list[Stmt]:
+        """The version's statements without those that it has of the patch already: they match nothing else."""
+        carried = {plain(one.head, table) for one in self.added for table in (renames, {})}
+        lengths = {len(one) for one in carried}
+        near = {length + more for length in lengths for more in (0, 2, 4, 6, 8)}
+        twins = [one for one in old.flat if len(one.head) in near and plain(one.head) in carried]
+        if not twins:
+            return old.flat
+        own = {plain(one.head, table) for one in ours if len(one.head) in near for table in (renames, {})}
+        gone = {one for one in twins if plain(one.head) not in own}
+        return [one for one in old.flat if one not in gone]
+
+    @staticmethod
+    def _scope_votes(alignment: Alignment, new: Scope, old: Scope) -> Votes:
+        votes = votes_of(alignment)
+        votes_of_arguments(new.flat, old.flat, alignment, votes)
+        if new.owner is not None and old.owner is not None:
+            left, right = new.owner.node, old.owner.node
+            if isinstance(left, FUNCTIONS) and isinstance(right, FUNCTIONS):
+                compare_parameters(left, right, votes, 0.5)
+        return votes
+
+    def votes(self, new: Scope, old: Scope) -> Votes:
+        return self.alignment(new, old)[1]
+
+    def overall_renames(self) -> dict[str, str]:
+        """What the whole file says about renames; only asked for where the scopes' own votes need help."""
+        return {} if self._overall is None else self._overall.renames()
+
+    def overall_votes(self) -> Votes:
+        """The votes of all scopes that have the same name in both files, and of each leftover's best partner."""
+        if self._overall is None:
+            parts = []
+            for scope in self.today.scopes:
+                other = self.target.by_name.get(scope.qualname)
+                if other is None or other.kind != scope.kind:
+                    other = next(iter(self.candidates(scope)), None)
+                if other is not None:
+                    parts.append((self.votes(scope, other), 1.0))
+            self._overall = merged(parts)
+        return self._overall
+
+    def candidates(self, scope: Scope) -> list[Scope]:
+        """The scopes of the version that may hold what stands in `scope` today, the likeliest first."""
+        grams = self.grams(scope)
+        wanted = {"class"} if scope.kind == "class" else {"module", "function"}
+
+        def rank(other: Scope) -> float:
+            shared = len(grams & self.grams(other)) / max(1, len(grams))
+            if other.qualname == scope.qualname:
+                return shared + 1.0
+            return shared + (0.3 if other.name == scope.name else 0.0)
+
+        found = [other for other in self.target.scopes if other.kind in wanted]
+        found.sort(key=rank, reverse=True)
+        return [other for other in found[:_SCOPES] if rank(other) > 0.05]
+
+
+def _loops_kept(alignment: Alignment) -> bool:
+    """Whether all that was matched stands in matched loops, so that looking again would change nothing."""
+    return all(
+        new.loop is old.loop if new.loop is None or old.loop is None else alignment.forward.get(new.loop) is old.loop
+        for new, old in alignment.forward.items()
+    )
