@@ -10,9 +10,8 @@ import ast
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from weakref import WeakKeyDictionary
 
-from .source import Scope, Stmt
+from .source import Scope, Stmt, kept
 from .tokens import Face, Renames, dice, face_of, plain
 
 ALIKE = 0.5  # below this two statements are not taken for the same one
@@ -20,21 +19,18 @@ SURE = 0.8  # from here on a pair counts as a confirmed neighbour by itself
 _TWINS = 12  # how far a trimmed end is opened again
 _CELLS = 40_000  # an alignment larger than this is cut at statements that stand once on both sides
 
-_contents: WeakKeyDictionary[Stmt, frozenset[tuple[object, ...]]] = WeakKeyDictionary()
 
-
+@kept
 def content_grams(statement: Stmt) -> frozenset[tuple[object, ...]]:
     """The features of everything inside a compound statement."""
-    known = _contents.get(statement)
-    if known is None:
-        parts: set[tuple[object, ...]] = set()
-        for inner in statement.walk():
-            if inner is not statement:
-                parts |= inner.face.grams
-        known = _contents[statement] = frozenset(parts)
-    return known
+    parts: set[tuple[object, ...]] = set()
+    for inner in statement.walk():
+        if inner is not statement:
+            parts |= inner.face.grams
+    return frozenset(parts)
 
 
+@kept
 def scope_grams(scope: Scope) -> frozenset[tuple[object, ...]]:
     """The features of a scope, without those of the functions and classes in it."""
     parts: set[tuple[object, ...]] = set()

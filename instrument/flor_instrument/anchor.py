@@ -21,19 +21,19 @@ Reads = Callable[[Scope, Scope], frozenset[str]]
 def find_spot(view: View, statement: Stmt, reads: Reads, likely: Mapping[str, str]) -> Spot:
     """The one place for `statement`, or Unplaced. `likely` are renames that are known beforehand."""
     scope = statement.block.scope
-    candidates = view.candidates(scope)
+    namesake = view.namesake(scope)
     reasons: list[str] = []
     unsure: list[Spot] = []
     found: list[tuple[float, Spot]] = []
-    for other in candidates:
+    for other in view.likeliest(scope):
         try:
             spot = _spot_in(view, statement, other, reads(scope, other), likely)
         except Unplaced as reason:
             reasons.append(str(reason))
             unsure += [reason.unsure] if reason.unsure is not None else []
             continue
-        same = other.qualname == scope.qualname
-        if not same and spot.evidence < _ELSEWHERE and any(one.qualname == scope.qualname for one in candidates):
+        same = other is namesake
+        if not same and spot.evidence < _ELSEWHERE and namesake is not None:
             # Its own function is there: for another one to be the place, both neighbours must have gone there.
             reasons.append("The function that it stands in has no sure place for it in this version.")
             unsure.append(spot)

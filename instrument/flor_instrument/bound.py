@@ -4,28 +4,24 @@ from __future__ import annotations
 
 import ast
 import builtins
-from functools import lru_cache
 
-from .source import FUNCTIONS, Block, Scope, Source, Stmt
+from .source import FUNCTIONS, Block, Scope, Stmt, kept
 from .uses import header_use, parameters
 
 BUILTINS = frozenset(dir(builtins)) | {"__file__", "__name__", "__doc__", "__class__", "__annotations__"}
 
 
-@lru_cache(maxsize=512)
-def bindings(source: Source) -> dict[Scope, dict[str, list[Stmt]]]:
-    """For each scope, the statements that bind each of its names."""
-    out: dict[Scope, dict[str, list[Stmt]]] = {}
-    for scope in source.scopes:
-        table: dict[str, list[Stmt]] = {}
-        for statement in scope.flat:
-            for name in header_use(statement).binds:
+@kept
+def bindings(scope: Scope) -> dict[str, list[Stmt]]:
+    """The statements of the scope that bind each of its names."""
+    table: dict[str, list[Stmt]] = {}
+    for statement in scope.flat:
+        for name in header_use(statement).binds:
+            table.setdefault(name, []).append(statement)
+        if isinstance(statement.node, ast.Global) and scope.kind != "module":
+            for name in statement.node.names:
                 table.setdefault(name, []).append(statement)
-            if isinstance(statement.node, ast.Global) and scope is not source.module:
-                for name in statement.node.names:
-                    table.setdefault(name, []).append(statement)
-        out[scope] = table
-    return out
+    return table
 
 
 def scope_parameters(scope: Scope) -> list[str]:
@@ -60,18 +56,17 @@ Position = tuple[int, int]  # line (from 1) and column
 END: Position = (1 << 30, 0)
 
 
-def bound_at(source: Source, name: str, block: Block, position: Position) -> bool:
+def bound_at(name: str, block: Block, position: Position) -> bool:
     """Whether `name` has a value where a statement is put into `block` at `position`."""
     if name in BUILTINS:
         return True
-    table = bindings(source)
     scope = block.scope
     for depth, current in enumerate(scope.chain()):
         if depth and current.kind == "class":
             continue
         if name in scope_parameters(current):
             return True
-        binders = table[current].get(name)
+        binders = bindings(current).get(name)
         if not binders:
             continue
         if depth:

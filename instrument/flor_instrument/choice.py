@@ -64,9 +64,7 @@ def choose(
 def _feed_next(block: Block, gap: list[Stmt], high: int) -> bool:
     """Whether all that stands between the neighbours prepares the next one, and so belongs to it."""
     statements = block.statements
-    return high < len(statements) and all(
-        any_touch(use_of(statements[high].node).reads, use_of(one.node).binds) for one in gap
-    )
+    return high < len(statements) and all(any_touch(use_of(statements[high]).reads, use_of(one).binds) for one in gap)
 
 
 def _grouped(view: View, statement: Stmt) -> str | None:

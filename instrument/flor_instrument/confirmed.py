@@ -58,7 +58,7 @@ def _borne_out(view: View, scope: Scope, place: Scope, new: str, old: str, votes
 
 
 def _bound_anywhere(source: Source, name: str) -> bool:
-    return any(name in bindings(source)[scope] or name in scope_parameters(scope) for scope in source.scopes)
+    return any(name in bindings(scope) or name in scope_parameters(scope) for scope in source.scopes)
 
 
 def _same_import(view: View, new: str, old: str) -> bool:
@@ -91,7 +91,7 @@ def _bound_alike(view: View, scope: Scope, place: Scope, new: str, old: str, exc
         if new in scope_parameters(here) and old in scope_parameters(there):
             return exclusive or new not in scope_parameters(there)
     for here in {*(mine for mine, _ in pairs), *(one for one in view.today.scopes if "." in new)}:
-        for binder in bindings(view.today)[here].get(new, []):
+        for binder in bindings(here).get(new, []):
             for there in view.candidates(here):
                 match = view.alignment(here, there)[0].forward.get(binder)
                 if match is None or not _binds(view, there, match, old):
@@ -104,7 +104,7 @@ def _bound_alike(view: View, scope: Scope, place: Scope, new: str, old: str, exc
 
 
 def _binds(view: View, scope: Scope, statement: Stmt, name: str) -> bool:
-    return statement in bindings(view.target)[scope].get(name, [])
+    return statement in bindings(scope).get(name, [])
 
 
 def _same_iterable(new: Stmt, old: Stmt) -> bool:
@@ -116,7 +116,7 @@ def _same_iterable(new: Stmt, old: Stmt) -> bool:
 
 def _kept(view: View, here: Scope, there: Scope, old: str) -> bool:
     """Whether the version's name is one of today's as well, and stands for itself."""
-    for binder in bindings(view.today)[here].get(old, []):
+    for binder in bindings(here).get(old, []):
         match = view.alignment(here, there)[0].forward.get(binder)
         if match is not None and _binds(view, there, match, old):
             return True

@@ -132,7 +132,7 @@ class Gap:
     def _matters(self, new: Stmt) -> bool:
         """Whether a statement of today's file does something to what the statement reads."""
         use = header_use(new)
-        mine = use_of(self.statement.node).reads
+        mine = use_of(self.statement).reads
         return any_touch(mine, use.binds | use.changes)
 
     def _index_of(self, old: Stmt) -> int | None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass
-from functools import lru_cache
 
-from .source import Source, Stmt
+from .source import Source, Stmt, kept
 
 FLOR_MODULES = frozenset({"flor", "flor_replay", "flordb"})
 
@@ -21,7 +20,7 @@ class Import:
     statement: Stmt
 
 
-@lru_cache(maxsize=512)
+@kept
 def imports(source: Source) -> dict[str, list[Import]]:
     """Every import of the file under the name that it binds."""
     out: dict[str, list[Import]] = {}
@@ -48,6 +47,7 @@ def imports_of(statement: Stmt) -> list[Import]:
     return found
 
 
+@kept
 def has_star_import(source: Source) -> bool:
     return any(
         isinstance(statement.node, ast.ImportFrom) and statement.node.names[0].name == "*"

@@ -46,6 +46,7 @@ class Patch:
     today: Source | None = field(default=None, repr=False, compare=False)
     parts: tuple[Part, ...] = field(default=(), repr=False, compare=False)
     any_statement: bool = False
+    trails: dict[Stmt, Trail] = field(default_factory=dict, repr=False, compare=False, hash=False)
 
     @property
     def added(self) -> frozenset[Stmt]:
@@ -57,6 +58,14 @@ class Patch:
             for statement in part.support:
                 carried.update(statement.walk())
         return frozenset(carried)
+
+
+@dataclass
+class Trail:
+    """How far a unit has been carried along a history (newest first), and how it reads there; None where it was lost."""
+
+    path: list[bytes]
+    step: Patch | None
 
 
 def hindsight(recorded: bytes, today: bytes, *, any_statement: bool = False) -> Patch:
@@ -244,7 +253,7 @@ class _Finder:
                 continue
             if not self.is_added(statement):
                 continue
-            if any(name in call.split(".") for call in use_of(statement.node).calls):
+            if any(name in call.split(".") for call in use_of(statement).calls):
                 owner: Stmt | None = statement
                 inside = False
                 while owner is not None:
@@ -262,7 +271,7 @@ class _Finder:
         seen: set[Stmt] = {statement}
         while todo:
             current = todo.pop()
-            for chain in sorted(use_of(current.node).reads):
+            for chain in sorted(use_of(current).reads):
                 for need in self._feeding(chain, current):
                     if isinstance(need, Import):
                         wanted_imports.setdefault(need.text, need)
@@ -282,7 +291,7 @@ class _Finder:
         root, _, rest = chain.partition(".")
         scope = self._binding_scope(root, reader.block.scope)
         if scope is not None:
-            binders = bindings(self.today)[scope].get(root, [])
+            binders = bindings(scope).get(root, [])
             if all(isinstance(binder.node, ast.Import | ast.ImportFrom) for binder in binders):
                 for found in imports(self.today).get(root, ()):
                     if found.statement in binders and self._import_is_new(found):
@@ -298,7 +307,7 @@ class _Finder:
                 continue
             if name in scope_parameters(current):
                 return None
-            if name in bindings(self.today)[current]:
+            if name in bindings(current):
                 return current
         return None
 
@@ -309,7 +318,7 @@ class _Finder:
         if not all(self.is_added(binder) for binder in binders):
             return False
         old = self.pairs.get(scope)
-        return old is None or (name not in bindings(self.base)[old] and name not in scope_parameters(old))
+        return old is None or (name not in bindings(old) and name not in scope_parameters(old))
 
     def _new_statements(self, name: str, scope: Scope) -> Iterator[Stmt]:
         for statement in scope.flat:
@@ -330,7 +339,7 @@ class _Finder:
         members = [scope for scope in self.today.scopes if _within(scope, owner)]
         if old is not None:
             for scope in self.base.scopes:
-                if _within(scope, old) and (own in bindings(self.base)[scope] or attribute in bindings(self.base)[old]):
+                if _within(scope, old) and (own in bindings(scope) or attribute in bindings(old)):
                     return
         for statement in owner.flat:
             if attribute in header_use(statement).binds and self.is_added(statement):
@@ -370,7 +379,7 @@ def _within(scope: Scope, outer: Scope) -> bool:
 
 def _same_targets(new: Stmt, old: Stmt) -> bool:
     """`x = flor.log("x", f(y))` where `x = f(y)` stood: the same names are bound."""
-    ours, theirs = use_of(new.node).binds, use_of(old.node).binds
+    ours, theirs = use_of(new).binds, use_of(old).binds
     return bool(ours) and ours == theirs
 
 

@@ -92,7 +92,7 @@ class Placer:
     def _provided(self) -> frozenset[str]:
         out: set[str] = set()
         for one in self.part.support:
-            out |= use_of(one.node).binds
+            out |= use_of(one).binds
         for definition in self.definitions:
             owner = definition.block.scope
             if owner.kind == "class":
@@ -128,7 +128,7 @@ class Placer:
         return self._write(statement, kind, spot, self.view.votes(spot.scope, spot.block.scope))
 
     def _aligned_spot(self, statement: Stmt) -> Spot:
-        reads = use_of(statement.node).reads
+        reads = use_of(statement).reads
 
         def reads_there(new: Scope, old: Scope) -> frozenset[str]:
             renames = self.view.votes(new, old).renames()
@@ -158,7 +158,7 @@ class Placer:
         return False
 
     def _likely_renames(self, statement: Stmt) -> dict[str, str]:
-        return import_renames(self.view, use_of(statement.node).reads)
+        return import_renames(self.view, use_of(statement).reads)
 
     def _text(self, statement: Stmt, names: Names) -> str:
         renames = {**names.renames, **self.definition_renames}
@@ -173,13 +173,13 @@ class Placer:
         if self.patch.any_statement or self.patch.base is None:
             return
         base = self.patch.base.by_name.get(statement.block.scope.qualname)
-        known = bindings(self.patch.base)[base] if base is not None else {}
-        for name in use_of(statement.node).binds:
+        known = bindings(base) if base is not None else {}
+        for name in use_of(statement).binds:
             if "." in name or name in names.renames or name in known:
                 continue
             if self._stands_already(statement, scope):
                 continue
-            if any(name in bindings(self.view.target)[one] for one in (scope,)):
+            if name in bindings(scope):
                 raise Unplaced(f"The name `{name}` means something else in this version.")
 
     def _stands_already(self, statement: Stmt, scope: Scope) -> bool:
@@ -307,7 +307,7 @@ class Placer:
                     self.definition_renames[name] = found
                 self.definitions = [other for other in self.definitions if other is not definition]
                 return
-        if name in bindings(target)[target.module]:
+        if name in bindings(target.module):
             raise Unplaced(f"The name `{name}` means something else in this version.")
 
     def _place_definition(self, definition: Stmt) -> None:
@@ -360,8 +360,8 @@ class Placer:
         if top is None:
             raise Unplaced("The version has no statements at all.")
         body = target.module.body
-        for name in use_of(statement.node).binds:
-            if name in bindings(target)[target.module]:
+        for name in use_of(statement).binds:
+            if name in bindings(target.module):
                 if any(one.full_key == statement.full_key for one in target.module.flat):
                     return
                 raise Unplaced(f"The name `{name}` means something else in this version.")
@@ -391,7 +391,7 @@ class Placer:
                 if other.statement.block is body
             ):
                 continue
-            if found.name in bindings(target)[target.module]:
+            if found.name in bindings(target.module):
                 raise Unplaced(f"The name `{found.name}` means something else in this version.")
             first_use = self.first_top
             if anchor is not None:

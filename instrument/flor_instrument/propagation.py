@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from .patches import Patch, hindsight
+from .patches import Patch, Trail, hindsight
 from .placer import Placer, Planned
 from .proof import check
 from .source import SourceError, parse
@@ -182,38 +182,46 @@ def _along(patch: Patch, target: bytes, path: Sequence[bytes], wanted: frozenset
     """Carry the wanted units through each version of the path, and from the last one into the target."""
     out = _Plan()
     for unit in sorted(wanted):
-        step = _single(patch, unit)
-        alive = True
-        for version in path:
-            if version == target:
-                continue
-            result = _finish(step, version, _plan_safely(step, version), "direct")
-            if result.refused or not result.placed:
-                # A version that cannot take the unit is stepped over.
-                continue
-            try:
-                carried = hindsight(version, result.source, any_statement=step.any_statement)
-            except SourceError:
-                alive = False
-                break
-            log = next((one for one in result.placed if one.kind == "log"), None)
-            kept = [
-                number
-                for number, part in enumerate(carried.parts)
-                if log is not None and part.statement.line == log.line
-            ]
-            if len(kept) != 1:
-                continue
-            step = _single(carried, kept[0])
-        if not alive:
+        step = _carried(patch, unit, [version for version in path if version != target])
+        if step is None:
             continue
         plan = _plan_safely(step, target)
-        for number, planned in plan.planned.items():
-            del number
+        for planned in plan.planned.values():
             out.planned[unit] = [replace(one, unit=unit) for one in planned]
         if plan.already:
             out.already.add(unit)
     return out
+
+
+def _carried(patch: Patch, unit: int, path: list[bytes]) -> Patch | None:
+    """The unit as the last version of the path would have it; None if it is lost on the way.
+
+    The patch remembers how far each unit has come: a history that is gone through version by version, each with a path
+    that is the last one's and one more, is gone through once.
+    """
+    statement = patch.parts[unit].statement
+    trail = patch.trails.get(statement)
+    if trail is None or trail.path != path[: len(trail.path)]:
+        trail = patch.trails[statement] = Trail([], _single(patch, unit))
+    for version in path[len(trail.path) :]:
+        if trail.step is not None:
+            trail.step = _carry_on(trail.step, version)
+        trail.path.append(version)
+    return trail.step
+
+
+def _carry_on(step: Patch, version: bytes) -> Patch | None:
+    """A patch of one unit, made anew from its place in `version`; a version that cannot take it is stepped over."""
+    result = _finish(step, version, _plan_safely(step, version), "direct")
+    if result.refused or not result.placed:
+        return step
+    try:
+        carried = hindsight(version, result.source, any_statement=step.any_statement)
+    except SourceError:
+        return None
+    log = next((one for one in result.placed if one.kind == "log"), None)
+    kept = [number for number, part in enumerate(carried.parts) if log and part.statement.line == log.line]
+    return _single(carried, kept[0]) if len(kept) == 1 else step
 
 
 def _single(patch: Patch, unit: int) -> Patch:

@@ -11,10 +11,11 @@ import ast
 import re
 import tokenize
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property, wraps
 from io import BytesIO
+from typing import TypeVar
 
 from .tokens import Face, face_of, plain, tokens_of
 
@@ -24,6 +25,24 @@ _BYTES_LIMIT = 8_000_000
 LOOPS = (ast.For, ast.AsyncFor, ast.While)
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 DEFINITIONS = (*FUNCTIONS, ast.ClassDef)
+
+
+About = TypeVar("About")
+Said = TypeVar("Said")
+
+
+def kept(function: Callable[[About], Said]) -> Callable[[About], Said]:
+    """What the function says about a source, a scope or a statement is kept on that, and goes when it goes."""
+    name = f"_{function.__module__}.{function.__qualname__}"
+
+    @wraps(function)
+    def asked(about: About) -> Said:
+        known: dict[str, Said] = about.__dict__
+        if name not in known:
+            known[name] = function(about)
+        return known[name]
+
+    return asked
 
 
 class SourceError(Exception):
@@ -363,7 +382,31 @@ def _encoding(data: bytes) -> str:
     return encoding
 
 
-@lru_cache(maxsize=256)
+class _Parsed:
+    """The files that were parsed last. Bounded by size: a parsed file takes a hundred times its bytes."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._size = 0
+        self._known: dict[bytes, Source] = {}
+
+    def __call__(self, data: bytes) -> Source:
+        found = self._known.pop(data, None)
+        if found is None:
+            found = Source(data)
+            self._size += len(data)
+        self._known[data] = found  # the one last asked for comes last
+        while self._size > self._limit and len(self._known) > _PARSED_AT_LEAST:
+            oldest = next(iter(self._known))
+            del self._known[oldest]
+            self._size -= len(oldest)
+        return found
+
+
+_parsed = _Parsed(600_000)
+_PARSED_AT_LEAST = 4  # today's file, the one it was compared with, a version, and the version patched
+
+
 def parse(data: bytes) -> Source:
-    """The parsed file; the same contents are parsed once."""
-    return Source(data)
+    """The parsed file; the same contents are parsed once while they are in use. Raises SourceError."""
+    return _parsed(data)

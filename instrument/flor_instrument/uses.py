@@ -5,10 +5,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 
 from .analysis.syntax import dotted
-from .source import DEFINITIONS, Stmt
+from .source import DEFINITIONS, Stmt, kept
 
 
 def prefixes(chain: str) -> Iterator[str]:
@@ -171,9 +170,10 @@ def parameters(arguments: ast.arguments) -> list[str]:
     return [argument.arg for argument in (*named, *stars)]
 
 
-@lru_cache(maxsize=20_000)
-def use_of(node: ast.AST) -> Use:
+@kept
+def use_of(statement: Stmt) -> Use:
     """What the statement does to names, with all that it contains."""
+    node = statement.node
     visitor = _Visitor()
     visitor.visit(node)
     reads = visitor.reads
@@ -222,12 +222,12 @@ def header_use(statement: Stmt) -> Use:
     if use is None:
         if len(_uses) > _MANY_USES:
             _uses.clear()
-        use = _uses[key] = _use_of_header(node) if statement.blocks else use_of(node)
+        use = _uses[key] = _use_of_header(node) if statement.blocks else use_of(statement)
     return use
 
 
 _uses: dict[tuple[type, tuple[str, ...]], Use] = {}  # statements of equal tokens do the same
-_MANY_USES = 100_000
+_MANY_USES = 20_000
 
 
 def _use_of_header(node: ast.stmt) -> Use:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 
 from .align import Alignment, align, scope_grams
 from .renames import Votes, compare_parameters, merged, votes_of, votes_of_arguments
-from .source import FUNCTIONS, Scope, Source, Stmt
+from .source import FUNCTIONS, Scope, Source, Stmt, kept
 from .tokens import plain
 
 _SCOPES = 4  # how many scopes of a version are looked at for one statement
@@ -21,19 +22,14 @@ class View:
         self.added = added
         self._alignments: dict[tuple[Scope, Scope], tuple[Alignment, Votes]] = {}
         self._flat: dict[Scope, list[Stmt]] = {}
-        self._grams: dict[Scope, frozenset[tuple[object, ...]]] = {}
+        self._candidates: dict[Scope, list[Scope]] = {}
+        self._about: dict[str, Votes] = {}
         self._overall: Votes | None = None
 
     def flat(self, scope: Scope) -> list[Stmt]:
         found = self._flat.get(scope)
         if found is None:
             found = self._flat[scope] = [one for one in scope.flat if one not in self.added]
-        return found
-
-    def grams(self, scope: Scope) -> frozenset[tuple[object, ...]]:
-        found = self._grams.get(scope)
-        if found is None:
-            found = self._grams[scope] = scope_grams(scope)
         return found
 
     def alignment(self, new: Scope, old: Scope) -> tuple[Alignment, Votes]:
@@ -83,30 +79,71 @@ class View:
     def overall_votes(self) -> Votes:
         """The votes of all scopes that have the same name in both files, and of each leftover's best partner."""
         if self._overall is None:
-            parts = []
-            for scope in self.today.scopes:
-                other = self.target.by_name.get(scope.qualname)
-                if other is None or other.kind != scope.kind:
-                    other = next(iter(self.candidates(scope)), None)
-                if other is not None:
-                    parts.append((self.votes(scope, other), 1.0))
-            self._overall = merged(parts)
+            self._overall = self._votes_of(self.today.scopes)
         return self._overall
+
+    def votes_about(self, name: str) -> Votes:
+        """What `overall_votes` says about chains that begin with `name`, by the scopes only that mention it.
+
+        For a name that has no counterpart this is the answer, and spares aligning all of a long file. What other
+        chains have become is not in it.
+        """
+        if self._overall is not None:
+            return self._overall
+        known = self._about.get(name)
+        if known is None:
+            known = self._about[name] = self._votes_of(one for one in self.today.scopes if name in words_of(one))
+        return known
+
+    def _votes_of(self, scopes: Iterable[Scope]) -> Votes:
+        parts = []
+        for scope in scopes:
+            other = self.namesake(scope) or next(iter(self.candidates(scope)), None)
+            if other is not None:
+                parts.append((self.votes(scope, other), 1.0))
+        return merged(parts)
+
+    def namesake(self, scope: Scope) -> Scope | None:
+        """The scope of the same qualified name and kind in the version."""
+        other = self.target.by_name.get(scope.qualname)
+        return other if other is not None and other.kind == scope.kind else None
+
+    def likeliest(self, scope: Scope) -> Iterator[Scope]:
+        """The candidates; the others are only looked for if the one of the same name is not enough."""
+        namesake = self.namesake(scope)
+        if namesake is not None:
+            yield namesake
+        yield from (other for other in self.candidates(scope) if other is not namesake)
 
     def candidates(self, scope: Scope) -> list[Scope]:
         """The scopes of the version that may hold what stands in `scope` today, the likeliest first."""
-        grams = self.grams(scope)
+        known = self._candidates.get(scope)
+        if known is None:
+            known = self._candidates[scope] = self._ranked(scope)
+        return known
+
+    def _ranked(self, scope: Scope) -> list[Scope]:
+        grams = scope_grams(scope)
         wanted = {"class"} if scope.kind == "class" else {"module", "function"}
 
         def rank(other: Scope) -> float:
-            shared = len(grams & self.grams(other)) / max(1, len(grams))
+            shared = len(grams & scope_grams(other)) / max(1, len(grams))
             if other.qualname == scope.qualname:
                 return shared + 1.0
             return shared + (0.3 if other.name == scope.name else 0.0)
 
-        found = [other for other in self.target.scopes if other.kind in wanted]
-        found.sort(key=rank, reverse=True)
-        return [other for other in found[:_SCOPES] if rank(other) > 0.05]
+        found = [(rank(other), other) for other in self.target.scopes if other.kind in wanted]
+        found.sort(key=lambda entry: -entry[0])
+        return [other for likely, other in found[:_SCOPES] if likely > 0.05]
+
+
+@kept
+def words_of(scope: Scope) -> frozenset[str]:
+    """Every word in the lines of the scope, nested ones included."""
+    owner = scope.owner
+    if owner is None:
+        return frozenset(re.findall(r"\w+", "".join(scope.flat[0].source.lines))) if scope.flat else frozenset()
+    return frozenset(re.findall(r"\w+", "".join(owner.source.lines[owner.line - 1 : owner.end_line])))
 
 
 def _loops_kept(alignment: Alignment) -> bool:
