@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from flor_replay.errors import GitError
 from flor_replay.history import inputs
@@ -15,6 +16,16 @@ PATCHED = "refs/flor/patched/"
 LAID_OUT = 946_684_800  # 2000-01-01
 
 
+@dataclass
+class _Followed:
+    """How far a file has been followed: its name in the last version that has it, and what was found in each."""
+
+    name: str
+    last: str
+    commits: list[str] = field(default_factory=list)
+    found: list[tuple[str, bytes] | None] = field(default_factory=list)
+
+
 class History:
     """The project's versions. Use with ``with``."""
 
@@ -23,6 +34,7 @@ class History:
         self.top = self._git.text("rev-parse", "--show-toplevel")
         self._files: dict[tuple[str, str], bytes | None] = {}
         self._renamed: dict[tuple[str, str], dict[str, str]] = {}
+        self._followed: dict[str, _Followed] = {}
 
     def __enter__(self) -> History:
         return self
@@ -62,20 +74,27 @@ class History:
                     sources[path] = data
         return sources
 
-    def name_in(self, path: str, commits: Sequence[str]) -> str | None:
-        """What today's `path` is called in the last of `commits` (newest first), followed through renames between them.
+    def followed(self, path: str, commits: Sequence[str]) -> list[tuple[str, bytes] | None]:
+        """Today's `path` in each of `commits` (newest first): its name there, followed through renames, and its bytes.
 
-        A version that lacks the file is stepped over. None where the last one has no such file.
+        A version that lacks the file has None and is stepped over. What is known from the last call is not asked again.
         """
-        last = "HEAD" if self.has("HEAD") else commits[0]
-        for commit in commits:
-            if self.read(commit, path) is None:
-                older = self._renames(last, commit).get(path)
-                if older is None:
-                    continue
-                path = older
-            last = commit
-        return path if last == commits[-1] else None
+        known = self._followed.get(path)
+        if known is None or known.commits != list(commits[: len(known.commits)]):
+            newest = "HEAD" if self.has("HEAD") else commits[0]
+            known = self._followed[path] = _Followed(path, newest)
+        for commit in commits[len(known.commits) :]:
+            data = self.read(commit, known.name)
+            if data is None:
+                older = self._renames(known.last, commit).get(known.name)
+                if older is not None:
+                    known.name = older
+                    data = self.read(commit, older)
+            if data is not None:
+                known.last = commit
+            known.commits.append(commit)
+            known.found.append(None if data is None else (known.name, data))
+        return known.found[: len(commits)]
 
     def _renames(self, newer: str, older: str) -> dict[str, str]:
         """Files that git takes for renamed: name in the newer version -> name in the older one."""

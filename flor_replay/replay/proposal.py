@@ -40,6 +40,7 @@ class FilePatch:
     path: str
     today: bytes
     patch: Patch
+    results: dict[bytes, Propagation] = field(default_factory=dict, repr=False, compare=False)  # by a version's bytes
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -221,8 +222,7 @@ def _file_patch(
         today = file.read()
     patch = None
     seen: set[bytes] = set()
-    for place, version in enumerate(versions):
-        old = _find(history, versions[: place + 1], prefix + name)
+    for version, old in zip(versions, history.followed(prefix + name, [one.commit for one in versions]), strict=True):
         if old is None or old[1] in seen:
             continue
         seen.add(old[1])
@@ -270,13 +270,6 @@ def _check_calls(name: str, patch: Patch) -> None:
                 raise SourceProblem(f"{name} line {line}: {ast.unparse(node)} has no value: flor.log(name, value)")
 
 
-def _find(history: History, versions: Sequence[VersionProposal], path: str) -> tuple[str, bytes] | None:
-    """The file in the last of `versions` (newest first), under its name there."""
-    name = history.name_in(path, [version.commit for version in versions])
-    data = None if name is None else history.read(versions[-1].commit, name)
-    return None if name is None or data is None else (name, data)
-
-
 def _place(
     history: History,
     version: VersionProposal,
@@ -286,19 +279,18 @@ def _place(
 ) -> None:
     """Propagate each file's patch into the version, along the versions between."""
     changed: dict[str, bytes] = {}
+    commits = [one.commit for one in (*newer, version)]
     for file in files:
-        found = _find(history, [*newer, version], file.path)
+        *before, found = history.followed(file.path, commits)
         if found is None:
             if len(files) == 1:
                 version.problem = f"it has no file {file.path[len(prefix) :]}"
             continue
         path, target = found
-        between: list[bytes] = []
-        for place in range(len(newer)):
-            source = _find(history, newer[: place + 1], file.path)
-            if source is not None and source[1] != target and source[1] not in between:
-                between.append(source[1])
-        result = propagate(file.patch, target, between)
+        result = file.results.get(target)
+        if result is None:
+            between = dict.fromkeys(source[1] for source in before if source is not None and source[1] != target)
+            result = file.results[target] = propagate(file.patch, target, tuple(between))
         version.files[path] = result
         version.originals[path] = target
         version._units[path] = file.patch
