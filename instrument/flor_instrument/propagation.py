@@ -17,7 +17,6 @@ from .view import View
 PlacedBy = Literal["tool", "accepted", "edited"]  # by a person: an unsure place accepted, or the file given by hand
 
 
-
 @dataclass(frozen=True)
 class Placement:
     """One statement that has been put into a version."""
