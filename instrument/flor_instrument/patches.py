@@ -71,7 +71,7 @@ class Trail:
 def hindsight(recorded: bytes, today: bytes, *, any_statement: bool = False) -> Patch:
     """The hindsight patch between a recorded file and today's.
 
-    With `any_statement` every added statement counts, not only those that log. Raises SourceError.
+    With `any_statement` every added or changed statement counts, not only those that log. Raises SourceError.
     """
     base, new = parse(recorded), parse(today)
     if recorded == today:
@@ -80,6 +80,23 @@ def hindsight(recorded: bytes, today: bytes, *, any_statement: bool = False) -> 
         return _Finder(base, new, any_statement).patch()
     except RecursionError as error:
         raise SourceError("The file is nested too deeply to be analysed.") from error
+
+
+def function_of(patch: Patch, unit: int) -> str | None:
+    """The qualified name of the function that a unit stands in; None for one that stands in none."""
+    scope = patch.parts[unit].statement.block.scope
+    return scope.qualname if scope.kind == "function" else None
+
+
+def functions_in(data: bytes, *, logging: bool = False) -> frozenset[str]:
+    """The qualified names of a file's functions and methods, or of those that log. Raises SourceError."""
+    source = parse(data)
+    return frozenset(
+        scope.qualname
+        for scope in source.scopes
+        if scope.kind == "function"
+        and (not logging or any(not one.blocks and log_calls(source, one.node) for one in scope.flat))
+    )
 
 
 def pair_scopes(new: Source, old: Source) -> dict[Scope, Scope]:
@@ -200,7 +217,7 @@ class _Finder:
         return Patch(units, self.base, self.today, tuple(parts), self.any_statement)
 
     def _wanted(self) -> Iterator[Stmt]:
-        """Statements that are new or changed and that log (or, if any statement counts, all new ones)."""
+        """Statements that are new or changed and that log (or, if any statement counts, all of them)."""
         for statement in self.today.statements():
             if self.likeness.get(statement, 0.0) >= 1.0 and statement in self.counterpart:
                 continue
@@ -213,7 +230,7 @@ class _Finder:
             match = self.counterpart.get(statement)
             if match is not None and match.key == statement.key:
                 continue
-            if self._logs(self.today, statement) or (self.any_statement and match is None):
+            if self._logs(self.today, statement) or self.any_statement:
                 yield statement
 
     def _same_log_elsewhere(self, statement: Stmt) -> Stmt | None:
@@ -383,4 +400,4 @@ def _same_targets(new: Stmt, old: Stmt) -> bool:
     return bool(ours) and ours == theirs
 
 
-__all__ = ["Part", "Patch", "Unit", "hindsight", "imports_of", "pair_scopes"]
+__all__ = ["Part", "Patch", "Unit", "function_of", "functions_in", "hindsight", "imports_of", "pair_scopes"]

@@ -12,7 +12,7 @@ from .confirmed import confirm
 from .imported import Import, imports
 from .logs import log_calls, logged_name
 from .patches import Part, Patch
-from .renames import Votes
+from .renames import Votes, merged, votes_of_pair
 from .resolve import Names, Resolver, import_renames
 from .source import DEFINITIONS, Block, Scope, Stmt, parse
 from .splice import (
@@ -225,8 +225,22 @@ class Placer:
             return None
         block = old.block
         scope = statement.block.scope
-        votes = self.view.votes(scope, block.scope)
-        names = self.resolver.names(statement, block, (old.line, old.col), votes, self._provided())
+        # What was changed today is no evidence for what things were called: `x.max()` is not the new name of `x.mean()`.
+        # What it was changed from is; and what it is, where the version has it so already.
+        changed = {one for part in self.patch.parts if part.replaced is not None for one in part.statement.walk()}
+        view = View(self.view.today, self.view.target, self.view.added | changed)
+        resolver = Resolver(view, self.part.imports, carry_safe_imports=not self.patch.any_statement)
+        recorded = self.part.replaced
+        assert recorded is not None and self.patch.base is not None
+        roots = use_of(statement).roots  # the recorded statement may have other names than today's
+        pair = votes_of_pair(recorded, old)
+        if not log_calls(self.patch.base, recorded.node) and plain(recorded.head, pair.renames()) != plain(old.head):
+            pair = votes_of_pair(statement, old)
+        pair.counts = {name: counter for name, counter in pair.counts.items() if name in roots}
+        votes = merged([(view.votes(scope, block.scope), 1.0), (pair, 1.0)])
+        names = resolver.names(statement, block, (old.line, old.col), votes, self._provided())
+        if not self.unsure:
+            confirm(view, statement, block.scope, names.renames, votes)
         text = self._text(statement, names)
         if parse(text.encode()).module.flat[0].full_key == old.full_key:
             return True

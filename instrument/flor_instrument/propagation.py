@@ -110,6 +110,8 @@ def propagate(
     for one in given:
         for placement in one.placements:
             plan.planned.setdefault(placement.unit, []).append(_as_planned(placement))
+        for unit in one.units - plan.planned.keys():
+            plan.refused[unit] = "The file that was given by hand does not have it."
     return _finish(patch, target, plan, route, path, decided)
 
 
@@ -153,14 +155,32 @@ def _plan(patch: Patch, target: bytes, only: frozenset[int] | None, unsure: bool
         else:
             if found is None:
                 plan.already.add(number)
-            else:
+            elif _in_order(found):
                 plan.planned[number] = found
+            else:
+                plan.refused[number] = "What the statement needs would stand on its other side in this version."
     return plan
+
+
+def _in_order(planned: list[Planned]) -> bool:
+    """Whether what today stands before the statement, and is no definition, would stand before it here too."""
+    ours = [one for one in planned if one.rank[0] == 1 and not _defines(one.text)]
+    return all(
+        (one.rank < other.rank) == (one.edit.start < other.edit.start)
+        for one in ours
+        for other in ours
+        if one.edit.start != other.edit.start
+    )
+
+
+def _defines(text: str) -> bool:
+    return text.startswith(("def ", "class ", "async def ", "@"))
 
 
 def _unsure(patch: Patch, view: View, number: int) -> list[Planned]:
     try:
-        return Placer(patch, view, number, patch.parts[number], unsure=True).place() or []
+        found = Placer(patch, view, number, patch.parts[number], unsure=True).place() or []
+        return found if _in_order(found) else []
     except (Unplaced, Unwritable, UnicodeEncodeError):
         return []
 

@@ -65,6 +65,17 @@ def votes_of(alignment: Alignment) -> Votes:
     return votes
 
 
+def votes_of_pair(new: Stmt, old: Stmt) -> Votes:
+    """The votes of two statements known to be the same, for plain names: their attributes may have been edited."""
+    found, votes = Votes(), Votes()
+    _compare_statements(new, old, found, 1.0)
+    for name, counter in found.counts.items():
+        for other, weight in counter.items():
+            if "." not in name and "." not in other:
+                votes.add(name, other, weight)
+    return votes
+
+
 def votes_of_arguments(new: Iterable[Stmt], old: Iterable[Stmt], alignment: Alignment, votes: Votes) -> None:
     """What is called with the very same arguments, once on each side, is likely the same: `net(xb)`, `model(xb)`.
 

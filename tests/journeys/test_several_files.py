@@ -1,0 +1,241 @@
+"""Statements in several files at once; files renamed, moved, not there yet; functions that stood in another file."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+
+from tests.journeys.journey import filled, truth
+from tests.support import Project, json_of
+
+MODEL = """\
+import numpy as np
+
+
+class Model:
+    def __init__(self, size):
+        self.w = np.zeros(size)
+
+    def step(self, x, y, lr):
+        error = x @ self.w - y
+        grad = x.T @ error / len(y)
+        self.w = self.w - lr * grad
+        return float((error**2).mean())
+"""
+TRAIN = """\
+import numpy as np
+import flor
+from model import Model
+
+rng = np.random.default_rng(1)
+x = rng.normal(size=(32, 3))
+y = x.sum(axis=1)
+model = Model(3)
+for epoch in flor.loop("epoch", range(3)):
+    for step in flor.loop("step", range(2)):
+        loss = model.step(x, y, 0.1)
+        flor.log("loss", loss)
+    flor.log("last", loss)
+"""
+# Both have a new statement today.
+MODEL_TODAY = MODEL.replace("import numpy as np\n", "import numpy as np\nimport flor\n").replace(
+    "        self.w = self.w -", '        flor.log("grad_norm", float(np.linalg.norm(grad)))\n        self.w = self.w -'
+)
+TRAIN_TODAY = TRAIN + '    flor.log("w_norm", float(np.linalg.norm(model.w)))\n'
+NAMES = ["grad_norm", "w_norm"]
+
+
+def check(project: Project, folder: Path, files: dict[str, str], which: int = 0, script: str = "train.py") -> None:
+    """The run's columns are those of the script with the statements, run from the start."""
+    assert filled(project, NAMES, project.runs()[which]) == truth(folder / str(which), files, NAMES, script)
+
+
+def test_statements_in_two_files(project: Project, tmp_path: Path) -> None:
+    """In the past the one was called otherwise, and git knows."""
+    net = {"net.py": MODEL, "train.py": TRAIN.replace("from model", "from net")}
+    project.commit("first", net)
+    project.run()
+    project.git("mv", "net.py", "model.py")
+    project.commit("a better name", {"train.py": TRAIN})
+    project.run()
+    project.write({"model.py": MODEL_TODAY, "train.py": TRAIN_TODAY})
+    before = project.state()
+    done = project.command("add-log", "train.py", "model.py", "--yes")
+    assert project.state() == before
+    assert "exact" in done.stderr
+    check(project, tmp_path, {"net.py": MODEL_TODAY, "train.py": TRAIN_TODAY.replace("from model", "from net")}, 0)
+    check(project, tmp_path, {"model.py": MODEL_TODAY, "train.py": TRAIN_TODAY}, 1)
+    told = json_of(project.command("add-log", "train.py", "model.py", "--dry-run", "--json"))
+    assert sorted(told["versions"][1]["diffs"]) == ["net.py", "train.py"]
+    assert {p["today"] for p in told["versions"][1]["placed"]} == {"model.py", "train.py"}
+
+
+def test_moved_into_a_package_and_not_committed(project: Project, tmp_path: Path) -> None:
+    """The file was moved today, by hand; git has not been told."""
+    project.commit("first", {"model.py": MODEL, "train.py": TRAIN})
+    project.run()
+    (project.root / "model.py").unlink()
+    project.write(
+        {
+            "parts/__init__.py": "",
+            "parts/model.py": MODEL_TODAY,
+            "train.py": TRAIN_TODAY.replace("from model", "from parts.model"),
+        }
+    )
+    project.command("add-log", "train.py", "parts/model.py", "--yes")
+    check(project, tmp_path, {"model.py": MODEL_TODAY, "train.py": TRAIN_TODAY})
+    # And once it is committed and has run, the old version is found all the same.
+    project.commit("moved", {"parts/model.py": MODEL, "train.py": TRAIN.replace("from model", "from parts.model")})
+    project.run(every=False)
+    project.write({"parts/model.py": MODEL_TODAY})
+    told = json_of(project.command("add-log", "parts/model.py", "--dry-run", "--json"))
+    assert [[p["path"] for p in version["placed"]] for version in told["versions"]] == [
+        ["parts/model.py"] * 2,
+        ["model.py"] * 2,
+    ]
+
+
+def test_a_file_that_was_not_there_yet(project: Project, tmp_path: Path) -> None:
+    """What the other file adds is filled; what has no file is refused and told."""
+    inline = (
+        TRAIN.replace("from model import Model\n", "")
+        .replace("model = Model(3)\n", "w = np.zeros(3)\n")
+        .replace(
+            "        loss = model.step(x, y, 0.1)\n",
+            "        w = w - 0.1 * x.T @ (x @ w - y) / 32\n        loss = float(w.sum())\n",
+        )
+    )
+    project.commit("first", {"train.py": inline})
+    project.run()
+    project.commit("a model", {"train.py": TRAIN, "model.py": MODEL})
+    project.run()
+    today = TRAIN + '    flor.log("w_norm", 2 * loss)\n'
+    project.write({"model.py": MODEL_TODAY, "train.py": today})
+    done = project.command("add-log", "train.py", "model.py", "--yes", check=3)
+    assert "grad_norm refused: It has no file model.py." in done.stderr
+    old = inline + '    flor.log("w_norm", 2 * loss)\n'
+    assert filled(project, ["w_norm"], project.runs()[0]) == truth(tmp_path / "t", {"train.py": old}, ["w_norm"])
+    assert project.values("grad_norm", project.runs()[0]) == []
+    assert len(project.values("grad_norm")) == 6
+    shown = project.command("add-log", "model.py", "--dry-run", check=3).stdout
+    assert "it has no file model.py" in shown
+
+
+ENGINE = """\
+import numpy as np
+import flor
+
+
+def train_epoch(w, x, y, lr):
+    for step in flor.loop("step", range(2)):
+        grad = x.T @ (x @ w - y) / len(y)
+        w = w - lr * grad
+        flor.log("loss", float(np.abs(x @ w - y).mean()))
+    return w
+"""
+MAIN = """\
+rng = np.random.default_rng(1)
+x = rng.normal(size=(32, 3))
+y = x.sum(axis=1)
+w = np.zeros(3)
+for epoch in flor.loop("epoch", range(3)):
+    w = train_epoch(w, x, y, 0.1)
+    flor.log("last", float(w.sum()))
+"""
+IMPORTS = "import numpy as np\nimport flor\n"
+TOGETHER = f"{ENGINE}\n\n{MAIN}"
+APART = f"{IMPORTS}from engine import train_epoch\n\n{MAIN}"
+
+
+def with_grad_norm(source: str) -> str:
+    return source.replace(
+        "        w = w - lr", '        flor.log("grad_norm", float(np.linalg.norm(grad)))\n        w = w - lr'
+    )
+
+
+def with_w_norm(source: str) -> str:
+    return source + '    flor.log("w_norm", float(np.linalg.norm(w)))\n'
+
+
+def test_a_function_that_stood_in_the_script(project: Project, tmp_path: Path) -> None:
+    """Two of today's files go into one file of the old version, at first while no version has them apart."""
+    project.commit("together", {"train.py": TOGETHER})
+    project.run()
+    project.write({"train.py": with_w_norm(APART), "engine.py": with_grad_norm(ENGINE)})
+    shown = project.command("add-log", "engine.py", "train.py", "--dry-run").stdout
+    assert "(line 8 of today's engine.py, into train.py)" in shown
+    project.commit("apart", {"train.py": APART, "engine.py": ENGINE})
+    project.run()
+    project.write({"train.py": with_w_norm(APART), "engine.py": with_grad_norm(ENGINE)})
+    project.command("add-log", "engine.py", "train.py", "--yes")
+    check(project, tmp_path, {"train.py": with_w_norm(with_grad_norm(TOGETHER))})
+    check(project, tmp_path, {"train.py": with_w_norm(APART), "engine.py": with_grad_norm(ENGINE)}, 1)
+    assert "filled before: nothing to replay" in project.command("add-log", "train.py", "engine.py", "--yes").stderr
+
+
+def test_a_function_that_stands_in_two_files(project: Project) -> None:
+    """Which of them is meant cannot be known: refused."""
+    project.commit("together", {"train.py": TOGETHER, "other.py": ENGINE})
+    project.run(every=False)
+    project.commit("apart", {"train.py": APART, "engine.py": ENGINE})
+    project.run(every=False)
+    project.write({"engine.py": with_grad_norm(ENGINE)})
+    done = project.command("add-log", "engine.py", "--dry-run", check=3)
+    assert "`train_epoch` is in several files of this version: other.py, train.py." in done.stdout
+
+
+def test_files_that_add_nothing_are_left_aside(project: Project) -> None:
+    project.commit("first", {"train.py": TRAIN, "model.py": MODEL, "tools.py": "x = 1\n"})
+    project.run(every=False)
+    project.write({"train.py": TRAIN_TODAY})
+    done = project.command("add-log", "model.py", "tools.py", "train.py", "--dry-run")
+    assert "left aside: model.py has no flor.log statement" in done.stderr
+    assert "left aside: tools.py" in done.stderr
+    assert "w_norm" in done.stdout
+    done = project.command("add-log", "model.py", "tools.py", "--dry-run", check=1)
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_changed_metric_in_a_helper(project: Project, tmp_path: Path) -> None:
+    """The same name with another expression, in a file that is not the script: dry-run says what it replaces."""
+    helper = textwrap.dedent(
+        """\
+        import flor
+
+
+        def report(errors):
+            flor.log("mean", float(sum(errors)) / 3)
+        """
+    )
+    script = textwrap.dedent(
+        """\
+        import flor
+        from helper import report
+
+        errors = [1.0, 2.0]
+        for epoch in flor.loop("epoch", range(3)):
+            errors.append(float(epoch))
+            report(errors)
+            flor.log("count", len(errors))
+        """
+    )
+    project.commit("first", {"train.py": script, "helper.py": helper})
+    project.run()
+    project.commit("renamed", {"helper.py": helper.replace("errors", "found")})
+    project.run()
+    old = project.values("mean")
+    right = helper.replace("/ 3)", "/ len(errors))")
+    project.write({"helper.py": right})
+    shown = project.command("add-log", "helper.py", "--dry-run").stdout
+    assert '  replaces  flor.log("mean", float(sum(found)) / 3)  (helper.py line 5)' in shown
+    assert '  by        flor.log("mean", float(sum(found)) / len(found))  (today\'s line 5)' in shown
+    assert "  renamed   errors -> found" in shown
+    assert '-    flor.log("mean", float(sum(found)) / 3)' in shown
+    assert '+    flor.log("mean", float(sum(found)) / len(found))' in shown
+    told = json_of(project.command("add-log", "helper.py", "--dry-run", "--json"))
+    assert [p["replaced"] for p in told["versions"][0]["placed"]] == ['flor.log("mean", float(sum(found)) / 3)']
+    assert told["versions"][0]["placed"][0]["renames"] == [["errors", "found"]]
+    project.command("add-log", "helper.py", "--yes")
+    for run in project.runs():
+        assert project.values("mean", run) == [1.0, 1.0, 1.2]
+        assert project.values("mean", run, source="recorded") == old == [1.0, 4.0 / 3, 2.0]
