@@ -137,17 +137,18 @@ def _sheet(version: VersionProposal, file: FileResult) -> bytes:
         "Only statements may be added: what the version has must stay as it is. Lines like this one are taken out.",
         "Where nothing is added, nothing is taken.",
     ]
-    inserts: list[tuple[int, list[str]]] = []
+    inserts: list[tuple[int, list[bytes]]] = []
     for refusal in file.result.refused:
         unit = file.patch.units[refusal.unit]
         head += ["", f"refused: {refusal.reason}", *(f"    {line}" for line in unit.text.splitlines())]
         for placement in refusal.unsure:
             inserts.append((_offset(file, placement), _commented(placement)))
-    for offset, lines in sorted(inserts, key=lambda one: -one[0]):
-        start = max(data.rfind(b"\n", 0, offset), data.rfind(b"\r", 0, offset)) + 1
-        data = data[:start] + b"".join(_bytes(line) + newline for line in lines) + data[start:]
     bom = 3 if data.startswith(b"\xef\xbb\xbf") else 0
-    top = b"".join(_bytes(f"{MARK} {line}".rstrip()) + newline for line in head)
+    for offset, lines in sorted(inserts, key=lambda one: -one[0]):
+        start = max(data.rfind(b"\n", 0, offset), data.rfind(b"\r", 0, offset), bom - 1) + 1
+        data = data[:start] + b"".join(line + newline for line in lines) + data[start:]
+    # Escaped where it is not ASCII: the file may have another encoding than the message.
+    top = b"".join(f"{MARK} {line}".rstrip().encode("ascii", "backslashreplace") + newline for line in head)
     return data[:bom] + top + data[bom:]
 
 
@@ -157,24 +158,16 @@ def _offset(file: FileResult, placement: Placement) -> int:
     return placement.at + sum(len(one.inserted) - len(one.original) for one in before)
 
 
-def _commented(placement: Placement) -> list[str]:
-    lead = placement.inserted[: placement.lead].decode("utf-8", "replace").rpartition("\n")[2]
-    text = placement.inserted[placement.lead :].decode("utf-8", "replace").splitlines()
-    indent = lead if not lead.strip() else ""
-    if not lead:
-        # The indentation is part of the text.
-        indent = text[0][: len(text[0]) - len(text[0].lstrip())]
-    rest = [line.removeprefix(indent).rstrip("; ") for line in text if line.strip()]
+def _commented(placement: Placement) -> list[bytes]:
+    """An unsure statement as it would stand there, with our mark before each line's own text."""
+    lines = [line for line in placement.inserted.splitlines() if line.strip()]
+    indent = lines[0][: len(lines[0]) - len(lines[0].lstrip(b" \t"))]
+    mark = indent + MARK.encode() + b" "
+    lines = [line.removeprefix(indent) for line in lines]
     return [
-        f"{indent}{MARK} an unsure place: to take it, delete the mark from the next line"
-        if len(rest) == 1
-        else f"{indent}{MARK} an unsure place: to take it, delete the mark from the next lines",
-        *(f"{indent}{MARK} {line}" for line in rest),
+        mark + b"an unsure place: to take it, delete the mark from what follows",
+        *(mark + line.removeprefix(b"; ").removesuffix(b"; ") for line in lines),
     ]
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode("ascii", "backslashreplace")
 
 
 def _is_mark(line: bytes) -> bool:

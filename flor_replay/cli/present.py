@@ -34,7 +34,10 @@ def show_proposal(proposal: Proposal, screen: Console, *, every_run: bool = Fals
     """What was added today, and for each version what will be executed. `brief`: without the reasons of refusals."""
 
     def line(text: Text) -> None:
-        screen.print(text, no_wrap=True, overflow="ellipsis", soft_wrap=not screen.is_terminal)
+        if screen.is_terminal:
+            screen.print(text, no_wrap=True, overflow="ellipsis")
+        else:
+            screen.print(text)
 
     for file in proposal.files:
         screen.print(Text(f"{file.path}: {plural(len(file.patch.units), 'new statement')}", style="bold"))

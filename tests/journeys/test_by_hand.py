@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from flor_replay.cli.choosing import MARK, _find
-from flor_replay.cli.shell import run
 from flor_replay.errors import UsageError
 from flor_replay.replay.proposal import VersionProposal
 from flor_replay.store.views import run_query
-from tests.support import Project, json_of
+from tests.journeys.journey import Here
+from tests.support import Project
 
 TODAY = """\
 import numpy as np
@@ -77,24 +77,13 @@ def two(recorded: Project, tmp_path: Path) -> Project:
 
 @pytest.fixture
 def here(two: Project, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Here:
-    """The command in this process, for what executes nothing."""
     monkeypatch.chdir(two.root)
     return Here(two, capfd)
 
 
-class Here:
-    def __init__(self, project: Project, capture: pytest.CaptureFixture[str]) -> None:
-        self.project = project
-        self._capture = capture
-
-    def __call__(self, *words: str, code: int) -> tuple[str, str]:
-        """What the command prints and says."""
-        self._capture.readouterr()
-        assert run(list(words)) == code
-        out, errors = self._capture.readouterr()
-        assert "Traceback" not in errors
-        assert self.project.replays() == []
-        return out, errors
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True))
 
 
 def editor(folder: Path, *steps: str) -> str:
@@ -130,21 +119,19 @@ def test_an_unsure_place_is_shown(here: Here) -> None:
     assert here.project.state() == before
 
 
-def test_an_unsure_place_is_accepted(two: Project) -> None:
-    project = two
+def test_an_unsure_place_is_accepted(here: Here) -> None:
+    project = here.project
     old = str(project.runs()[0].commit)
     before = project.state()
-    project.command(*ADD, check=3)
-    assert placed(project, 0) == ([], set(), set())
-    assert placed(project, 1)[1:] == ({"exact"}, {"tool"})
     done = project.command(*ADD, "--accept", old[:8])
     assert "norm placed by a person (accepted)" in done.stderr
     assert placed(project, 0) == (FIRST, {"exact"}, {"accepted"})
+    assert placed(project, 1)[1:] == ({"exact"}, {"tool"})
     assert project.state() == before
 
     # It holds from now on, also when it is said again.
-    assert "2 of 2 versions filled before" in project.command(*ADD, "--accept", old).stderr
-    told = json_of(project.command("add-log", "train.py", "--dry-run", "--json"))
+    assert "2 of 2 versions filled before" in here(*ADD, "--accept", old)[1]
+    told = json.loads(here("add-log", "train.py", "--dry-run", "--json")[0])
     assert [p["placed_by"] for version in told["versions"] for p in version["placed"]] == ["tool", "accepted"]
     rows = run_query("select placed_by::varchar as how from replays", str(project.root))["how"].tolist()
     assert sorted(rows) == ['{"norm": "accepted"}', "{}"]
@@ -153,13 +140,13 @@ def test_an_unsure_place_is_accepted(two: Project) -> None:
 
     # What it was about is another statement now: it is refused again.
     project.write({"train.py": TODAY.replace("np.abs(w).max()", "np.abs(w).min()")})
-    project.command("add-log", "train.py", "--dry-run", check=3)
+    here("add-log", "train.py", "--dry-run", code=3)
 
     # A decision that cannot be read any more is none.
     project.write({"train.py": TODAY})
     (kept,) = (project.store / "choices").iterdir()
     kept.write_bytes(kept.read_bytes()[:50])
-    project.command("add-log", "train.py", "--dry-run", check=3)
+    here("add-log", "train.py", "--dry-run", code=3)
 
 
 def test_the_same_file_in_another_version(here: Here) -> None:
@@ -179,8 +166,8 @@ def test_the_same_file_in_another_version(here: Here) -> None:
     assert ways == [["accepted"], ["accepted"], ["tool"], ["accepted"]]
 
 
-def test_the_versions_file_is_edited(two: Project, tmp_path: Path) -> None:
-    project = two
+def test_the_versions_file_is_edited(here: Here, tmp_path: Path) -> None:
+    project = here.project
     old = str(project.runs()[0].commit)[:8]
     before = project.state()
     kept = tmp_path / "sheet"
@@ -198,27 +185,40 @@ def test_the_versions_file_is_edited(two: Project, tmp_path: Path) -> None:
     assert "norm placed by a person (edited)" in done.stderr
     assert placed(project, 0) == (LAST, {"exact"}, {"edited"})
     assert project.state() == before
-    shown = json_of(project.command("show", "norm", "--fidelity", "--json"))
+    shown = json.loads(here("show", "norm", "--fidelity", "--json")[0])
     assert [row["norm_placed_by"] for row in shown] == ["edited"] * 3 + ["tool"] * 3
 
-    told = json_of(project.command("add-log", "train.py", "--dry-run", "--json"))
+    told = json.loads(here("add-log", "train.py", "--dry-run", "--json")[0])
     assert [one["text"] for one in told["versions"][1]["placed"]] == [
         "size = np.abs(w)",
         'flor.log("norm", float(size.max()))',
     ]
     assert MARK not in told["versions"][1]["diffs"]["train.py"]
-    assert "placed by a person" in project.command("add-log", "train.py", "--dry-run").stdout
 
-    # It can be edited once more, and taken back.
-    again = editor(tmp_path, "assert 'size.max()' in text", "text = text.replace('size.max()', 'size.min()')")
-    project.command(*ADD, "--edit", old, env={"EDITOR": again}, terminal=True)
-    assert placed(project, 0)[0] != LAST
-    (three,) = (project.store / "choices").iterdir()
-    assert three.is_file()
-    back = editor(tmp_path, "text = ''.join(l for l in text.splitlines(True) if 'size' not in l)")
-    done = project.command(*ADD, "--edit", old, env={"EDITOR": back}, terminal=True, check=3)
-    assert "withdrawn" in done.stderr
-    assert "norm refused" in done.stderr
+
+@pytest.mark.usefixtures("terminal")
+def test_edited_again_and_taken_back(here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = str(here.project.runs()[0].commit)
+    only = ("add-log", "train.py", "--runs", here.project.runs()[0].run)
+
+    def edit(*steps: str, code: int) -> str:
+        monkeypatch.setenv("EDITOR", editor(tmp_path, *steps))
+        return here(*only, "--edit", old, code=code)[1]
+
+    assert "nothing was added, so it stays refused" in edit(code=3)
+    # Not a word is said at the question: what was written is kept all the same.
+    monkeypatch.setattr("click.confirm", lambda *_, **__: False)
+    edit("text = text.replace('    w *= 0.5\\n', '    flor.log(\"norm\", 1)\\n    w *= 0.5\\n')", code=1)
+    shown, table = here(*only, "--dry-run", code=0)
+    assert "  placed by a person, in the version's file\n" in shown
+    assert "norm placed by a person (edited)" in table
+    edit("assert text.count('norm') == 1", "text = text.replace('\"norm\", 1', '\"norm\", 2')", code=1)
+    shown, _ = here(*only, "--dry-run", code=0)
+    assert '+    flor.log("norm", 2)' in shown
+    assert '"norm", 1' not in shown
+    said = edit("text = ''.join(line for line in text.splitlines(True) if 'norm' not in line)", code=3)
+    assert "nothing was added, so what was decided before is withdrawn" in said
+    here(*only, "--dry-run", code=3)
 
 
 @pytest.mark.parametrize(
@@ -233,17 +233,20 @@ def test_the_versions_file_is_edited(two: Project, tmp_path: Path) -> None:
         ("sys.exit(3)", "the editor ended with 3"),
     ],
 )
-def test_what_was_written_cannot_be_taken(two: Project, tmp_path: Path, step: str, said: str) -> None:
+@pytest.mark.usefixtures("terminal")
+def test_what_was_written_cannot_be_taken(
+    here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, said: str
+) -> None:
     """One sentence, and what was written is not lost."""
-    old = str(two.runs()[0].commit)
-    done = two.command(*ADD, "--edit", old, env={"EDITOR": editor(tmp_path, step)}, terminal=True, check=1)
-    assert said in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
-    kept = Path(done.stderr.split()[-1])
+    monkeypatch.setenv("VISUAL", editor(tmp_path, step))
+    old = str(here.project.runs()[0].commit)
+    _, errors = here(*ADD, "--edit", old, code=1)
+    assert said in errors
+    assert len(errors.strip().splitlines()) == 1
+    kept = Path(errors.split()[-1])
     assert kept.name == "train.py"
     assert kept.is_file()
-    assert two.replays() == []
-    assert not (two.store / "choices").exists()
+    assert not (here.project.store / "choices").exists()
 
 
 def test_an_edit_that_disturbs_training_is_found(two: Project, tmp_path: Path) -> None:
@@ -252,12 +255,6 @@ def test_an_edit_that_disturbs_training_is_found(two: Project, tmp_path: Path) -
     done = two.command(*ADD, "--edit", old, env={"EDITOR": editor(tmp_path, step)}, terminal=True, check=3)
     assert "diverged" in done.stderr
     assert placed(two, 0)[0] == []
-
-
-def test_nothing_written_stays_refused(two: Project, tmp_path: Path) -> None:
-    old = str(two.runs()[0].commit)
-    done = two.command(*ADD, "--edit", old, env={"EDITOR": editor(tmp_path)}, terminal=True, check=3)
-    assert "nothing was added, so it stays refused" in done.stderr
 
 
 def test_versions_that_are_not_meant(here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import textwrap
 from pathlib import Path
 
-from tests.journeys.journey import filled, truth
-from tests.support import Project, json_of
+import pytest
+
+from tests.journeys.journey import Here, filled, truth
+from tests.support import Project
 
 MODEL = """\
 import numpy as np
@@ -45,12 +48,18 @@ TRAIN_TODAY = TRAIN + '    flor.log("w_norm", float(np.linalg.norm(model.w)))\n'
 NAMES = ["grad_norm", "w_norm"]
 
 
+@pytest.fixture
+def here(project: Project, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Here:
+    monkeypatch.chdir(project.root)
+    return Here(project, capfd)
+
+
 def check(project: Project, folder: Path, files: dict[str, str], which: int = 0, script: str = "train.py") -> None:
     """The run's columns are those of the script with the statements, run from the start."""
     assert filled(project, NAMES, project.runs()[which]) == truth(folder / str(which), files, NAMES, script)
 
 
-def test_statements_in_two_files(project: Project, tmp_path: Path) -> None:
+def test_statements_in_two_files(project: Project, here: Here, tmp_path: Path) -> None:
     """In the past the one was called otherwise, and git knows."""
     net = {"net.py": MODEL, "train.py": TRAIN.replace("from model", "from net")}
     project.commit("first", net)
@@ -65,12 +74,12 @@ def test_statements_in_two_files(project: Project, tmp_path: Path) -> None:
     assert "exact" in done.stderr
     check(project, tmp_path, {"net.py": MODEL_TODAY, "train.py": TRAIN_TODAY.replace("from model", "from net")}, 0)
     check(project, tmp_path, {"model.py": MODEL_TODAY, "train.py": TRAIN_TODAY}, 1)
-    told = json_of(project.command("add-log", "train.py", "model.py", "--dry-run", "--json"))
+    told = json.loads(here("add-log", "train.py", "model.py", "--dry-run", "--json")[0])
     assert sorted(told["versions"][1]["diffs"]) == ["net.py", "train.py"]
     assert {p["today"] for p in told["versions"][1]["placed"]} == {"model.py", "train.py"}
 
 
-def test_moved_into_a_package_and_not_committed(project: Project, tmp_path: Path) -> None:
+def test_moved_into_a_package_and_not_committed(project: Project, here: Here, tmp_path: Path) -> None:
     """The file was moved today, by hand; git has not been told."""
     project.commit("first", {"model.py": MODEL, "train.py": TRAIN})
     project.run()
@@ -88,14 +97,14 @@ def test_moved_into_a_package_and_not_committed(project: Project, tmp_path: Path
     project.commit("moved", {"parts/model.py": MODEL, "train.py": TRAIN.replace("from model", "from parts.model")})
     project.run(every=False)
     project.write({"parts/model.py": MODEL_TODAY})
-    told = json_of(project.command("add-log", "parts/model.py", "--dry-run", "--json"))
+    told = json.loads(here("add-log", "parts/model.py", "--dry-run", "--json")[0])
     assert [[p["path"] for p in version["placed"]] for version in told["versions"]] == [
         ["parts/model.py"] * 2,
         ["model.py"] * 2,
     ]
 
 
-def test_a_file_that_was_not_there_yet(project: Project, tmp_path: Path) -> None:
+def test_a_file_that_was_not_there_yet(project: Project, here: Here, tmp_path: Path) -> None:
     """What the other file adds is filled; what has no file is refused and told."""
     inline = (
         TRAIN.replace("from model import Model\n", "")
@@ -117,7 +126,7 @@ def test_a_file_that_was_not_there_yet(project: Project, tmp_path: Path) -> None
     assert filled(project, ["w_norm"], project.runs()[0]) == truth(tmp_path / "t", {"train.py": old}, ["w_norm"])
     assert project.values("grad_norm", project.runs()[0]) == []
     assert len(project.values("grad_norm")) == 6
-    shown = project.command("add-log", "model.py", "--dry-run", check=3).stdout
+    shown = here("add-log", "model.py", "--dry-run", code=3)[0]
     assert "it has no file model.py" in shown
 
 
@@ -157,12 +166,12 @@ def with_w_norm(source: str) -> str:
     return source + '    flor.log("w_norm", float(np.linalg.norm(w)))\n'
 
 
-def test_a_function_that_stood_in_the_script(project: Project, tmp_path: Path) -> None:
+def test_a_function_that_stood_in_the_script(project: Project, here: Here, tmp_path: Path) -> None:
     """Two of today's files go into one file of the old version, at first while no version has them apart."""
     project.commit("together", {"train.py": TOGETHER})
     project.run()
     project.write({"train.py": with_w_norm(APART), "engine.py": with_grad_norm(ENGINE)})
-    shown = project.command("add-log", "engine.py", "train.py", "--dry-run").stdout
+    shown = here("add-log", "engine.py", "train.py", "--dry-run")[0]
     assert "(line 8 of today's engine.py, into train.py)" in shown
     project.commit("apart", {"train.py": APART, "engine.py": ENGINE})
     project.run()
@@ -170,33 +179,33 @@ def test_a_function_that_stood_in_the_script(project: Project, tmp_path: Path) -
     project.command("add-log", "engine.py", "train.py", "--yes")
     check(project, tmp_path, {"train.py": with_w_norm(with_grad_norm(TOGETHER))})
     check(project, tmp_path, {"train.py": with_w_norm(APART), "engine.py": with_grad_norm(ENGINE)}, 1)
-    assert "filled before: nothing to replay" in project.command("add-log", "train.py", "engine.py", "--yes").stderr
+    assert "filled before: nothing to replay" in here("add-log", "train.py", "engine.py", "--yes")[1]
 
 
-def test_a_function_that_stands_in_two_files(project: Project) -> None:
+def test_a_function_that_stands_in_two_files(project: Project, here: Here) -> None:
     """Which of them is meant cannot be known: refused."""
     project.commit("together", {"train.py": TOGETHER, "other.py": ENGINE})
     project.run(every=False)
     project.commit("apart", {"train.py": APART, "engine.py": ENGINE})
     project.run(every=False)
     project.write({"engine.py": with_grad_norm(ENGINE)})
-    done = project.command("add-log", "engine.py", "--dry-run", check=3)
-    assert "`train_epoch` is in several files of this version: other.py, train.py." in done.stdout
+    shown, _ = here("add-log", "engine.py", "--dry-run", code=3)
+    assert "`train_epoch` is in several files of this version: other.py, train.py." in shown
 
 
-def test_files_that_add_nothing_are_left_aside(project: Project) -> None:
+def test_files_that_add_nothing_are_left_aside(project: Project, here: Here) -> None:
     project.commit("first", {"train.py": TRAIN, "model.py": MODEL, "tools.py": "x = 1\n"})
     project.run(every=False)
     project.write({"train.py": TRAIN_TODAY})
-    done = project.command("add-log", "model.py", "tools.py", "train.py", "--dry-run")
-    assert "left aside: model.py has no flor.log statement" in done.stderr
-    assert "left aside: tools.py" in done.stderr
-    assert "w_norm" in done.stdout
-    done = project.command("add-log", "model.py", "tools.py", "--dry-run", check=1)
-    assert len(done.stderr.strip().splitlines()) == 1
+    shown, table = here("add-log", "model.py", "tools.py", "train.py", "--dry-run")
+    assert "left aside: model.py has no flor.log statement" in table
+    assert "left aside: tools.py" in table
+    assert "w_norm" in shown
+    _, said = here("add-log", "model.py", "tools.py", "--dry-run", code=1)
+    assert len(said.strip().splitlines()) == 1
 
 
-def test_a_changed_metric_in_a_helper(project: Project, tmp_path: Path) -> None:
+def test_a_changed_metric_in_a_helper(project: Project, here: Here, tmp_path: Path) -> None:
     """The same name with another expression, in a file that is not the script: dry-run says what it replaces."""
     helper = textwrap.dedent(
         """\
@@ -226,13 +235,13 @@ def test_a_changed_metric_in_a_helper(project: Project, tmp_path: Path) -> None:
     old = project.values("mean")
     right = helper.replace("/ 3)", "/ len(errors))")
     project.write({"helper.py": right})
-    shown = project.command("add-log", "helper.py", "--dry-run").stdout
+    shown = here("add-log", "helper.py", "--dry-run")[0]
     assert '  replaces  flor.log("mean", float(sum(found)) / 3)  (helper.py line 5)' in shown
     assert '  by        flor.log("mean", float(sum(found)) / len(found))  (today\'s line 5)' in shown
     assert "  renamed   errors -> found" in shown
     assert '-    flor.log("mean", float(sum(found)) / 3)' in shown
     assert '+    flor.log("mean", float(sum(found)) / len(found))' in shown
-    told = json_of(project.command("add-log", "helper.py", "--dry-run", "--json"))
+    told = json.loads(here("add-log", "helper.py", "--dry-run", "--json")[0])
     assert [p["replaced"] for p in told["versions"][0]["placed"]] == ['flor.log("mean", float(sum(found)) / 3)']
     assert told["versions"][0]["placed"][0]["renames"] == [["errors", "found"]]
     project.command("add-log", "helper.py", "--yes")
