@@ -10,6 +10,7 @@ from .neighbours import counterpart, neighbours, outline
 from .source import DEFINITIONS, Block, Scope, Source, SourceError, Stmt, parse
 from .splice import Unwritable, dedented, renamed
 from .spots import Deeper, Spot, Unplaced
+from .uses import use_of
 from .view import View
 
 _ELSEWHERE = 1.7  # the evidence for another function than the one of the same name
@@ -57,7 +58,8 @@ def find_spot(view: View, statement: Stmt, reads: Reads, likely: Mapping[str, st
 
 def _spot_in(view: View, statement: Stmt, other: Scope, reads: frozenset[str], likely: Mapping[str, str]) -> Spot:
     alignment, votes = view.alignment(statement.block.scope, other)
-    wanted = _wanted(view.today, statement, {**view.overall_renames(), **votes.renames(), **likely})
+    lost = view.renames_of_lost(use_of(statement).reads)
+    wanted = _wanted(view.today, statement, {**lost, **votes.renames(), **likely})
     best: Spot | None = None
     unsure: Spot | None = None
     reason = "Nothing in this version matches the code around the statement."

@@ -32,10 +32,11 @@ def confirm(view: View, statement: Stmt, place: Scope, renames: Mapping[str, str
 
 
 def _borne_out(view: View, scope: Scope, place: Scope, new: str, old: str, votes: Votes) -> bool:
-    root, _, rest = new.partition(".")
-    other, _, tail = old.partition(".")
     if _same_import(view, new, old):
         return True
+    new, old = _without_equal_ends(new, old)
+    root, _, rest = new.partition(".")
+    other, _, tail = old.partition(".")
     if root in imports(view.today) and root not in BUILTINS:
         return False
     if new.removeprefix("self.") == old.removeprefix("self."):
@@ -55,6 +56,15 @@ def _borne_out(view: View, scope: Scope, place: Scope, new: str, old: str, votes
     if root == other and rest and tail:
         return exclusive
     return _bound_alike(view, scope, place, new, old, exclusive)
+
+
+def _without_equal_ends(new: str, old: str) -> tuple[str, str]:
+    """`loss.item` is called `objective.item` where `loss` is called `objective`."""
+    left, right = new.split("."), old.split(".")
+    while len(left) > 1 and len(right) > 1 and left[-1] == right[-1]:
+        left.pop()
+        right.pop()
+    return ".".join(left), ".".join(right)
 
 
 def _bound_anywhere(source: Source, name: str) -> bool:

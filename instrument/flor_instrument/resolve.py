@@ -185,10 +185,10 @@ class Resolver:
         root = chain.partition(".")[0]
         if self._bound(root, block, position, deferred):
             return None
-        # Only a name that has a counterpart somewhere is worth aligning the whole file, to see what speaks against it.
         voted = self._voted(chain, block, position, self._view.votes_about(root), deferred)
-        if voted is not None:
-            voted = self._voted(chain, block, position, self._view.overall_votes(), deferred)
+        if voted is not None:  # that nothing else has become the same is seen where the version says it
+            votes = self._view.votes_about(root, voted[1].partition(".")[0])
+            voted = self._voted(chain, block, position, votes, deferred)
         if voted is None and root == "self" and "." in chain:
             # Code that was not in a class yet: `self.model` was the variable `model`.
             name = chain.split(".")[1]

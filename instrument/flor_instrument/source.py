@@ -134,6 +134,17 @@ class Stmt:
         """The innermost loop of the same scope whose body this stands in."""
         return innermost_loop(self.block)
 
+    def same_text(self, other: Stmt) -> bool:
+        """Whether both have the very same lines, at the same indentation."""
+        if (self.end_line - self.line, self.col, self.end_col) != (
+            other.end_line - other.line,
+            other.col,
+            other.end_col,
+        ):
+            return False
+        ours, theirs = self.source.lines, other.source.lines
+        return ours[self.line - 1 : self.end_line] == theirs[other.line - 1 : other.end_line]
+
     def inside(self, other: Stmt) -> bool:
         owner = self.block.owner
         while owner is not None:

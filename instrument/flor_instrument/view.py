@@ -23,7 +23,7 @@ class View:
         self._alignments: dict[tuple[Scope, Scope], tuple[Alignment, Votes]] = {}
         self._flat: dict[Scope, list[Stmt]] = {}
         self._candidates: dict[Scope, list[Scope]] = {}
-        self._about: dict[str, Votes] = {}
+        self._about: dict[tuple[str, str | None], Votes] = {}
         self._overall: Votes | None = None
 
     def flat(self, scope: Scope) -> list[Stmt]:
@@ -72,9 +72,10 @@ class View:
     def votes(self, new: Scope, old: Scope) -> Votes:
         return self.alignment(new, old)[1]
 
-    def overall_renames(self) -> dict[str, str]:
-        """What the whole file says about renames; only asked for where the scopes' own votes need help."""
-        return {} if self._overall is None else self._overall.renames()
+    def renames_of_lost(self, chains: Iterable[str]) -> dict[str, str]:
+        """What the chains' first names have become, by the whole file: of those that are no word of the version."""
+        lost = {chain.partition(".")[0] for chain in chains} - self.target.words
+        return {new: old for name in lost for new, old in self.votes_about(name).renames().items()}
 
     def overall_votes(self) -> Votes:
         """The votes of all scopes that have the same name in both files, and of each leftover's best partner."""
@@ -82,23 +83,28 @@ class View:
             self._overall = self._votes_of(self.today.scopes)
         return self._overall
 
-    def votes_about(self, name: str) -> Votes:
-        """What `overall_votes` says about chains that begin with `name`, by the scopes only that mention it.
+    def votes_about(self, new: str, old: str | None = None) -> Votes:
+        """What `overall_votes` says of chains that begin with `new`, and of all that may have become `old`.
 
-        For a name that has no counterpart this is the answer, and spares aligning all of a long file. What other
-        chains have become is not in it.
+        Only scopes that mention today's name, or the version's, have a say in that: the rest of a long file need not
+        be aligned for it. What other chains have become is not in it.
         """
-        if self._overall is not None:
-            return self._overall
-        known = self._about.get(name)
+        known = self._about.get((new, old))
         if known is None:
-            known = self._about[name] = self._votes_of(one for one in self.today.scopes if name in words_of(one))
+            known = self._about[new, old] = self._votes_of(
+                one
+                for one in self.today.scopes
+                if new in words_of(one) or (old and (other := self._best(one)) and old in words_of(other))
+            )
         return known
+
+    def _best(self, scope: Scope) -> Scope | None:
+        return self.namesake(scope) or next(iter(self.candidates(scope)), None)
 
     def _votes_of(self, scopes: Iterable[Scope]) -> Votes:
         parts = []
         for scope in scopes:
-            other = self.namesake(scope) or next(iter(self.candidates(scope)), None)
+            other = self._best(scope)
             if other is not None:
                 parts.append((self.votes(scope, other), 1.0))
         return merged(parts)
@@ -139,11 +145,18 @@ class View:
 
 @kept
 def words_of(scope: Scope) -> frozenset[str]:
-    """Every word in the lines of the scope, nested ones included."""
-    owner = scope.owner
-    if owner is None:
-        return frozenset(re.findall(r"\w+", "".join(scope.flat[0].source.lines))) if scope.flat else frozenset()
-    return frozenset(re.findall(r"\w+", "".join(owner.source.lines[owner.line - 1 : owner.end_line])))
+    """Every word in the lines of the scope, without the bodies of the functions and classes in it."""
+    if not scope.flat:
+        return frozenset()
+    lines = scope.flat[0].source.lines
+    first, last = (scope.owner.line, scope.owner.end_line) if scope.owner is not None else (1, len(lines))
+    kept_lines: list[str] = []
+    for statement in scope.flat:
+        if statement.scope is not None:
+            kept_lines += lines[first - 1 : statement.head_line]
+            first = max(first, statement.end_line + 1)
+    kept_lines += lines[first - 1 : last]
+    return frozenset(re.findall(r"\w+", "".join(kept_lines)))
 
 
 def _loops_kept(alignment: Alignment) -> bool:
