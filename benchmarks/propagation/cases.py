@@ -350,7 +350,7 @@ def moved_itself(new: Outline, old: Outline, call: Call, match: Call) -> bool:
     neighbour as well), or one of the two has gone into or out of a block that both versions have.
     """
     ours, theirs = _known_places(new, old)
-    both = {_loosely(header) for header in new.headers} & {_loosely(header) for header in old.headers}
+    both = {_header_key(header) for header in new.headers} & {_header_key(header) for header in old.headers}
     for here, near, there, far in ((call, ours, match, theirs), (match, theirs, call, ours)):
         for step in (-1, 1):
             index = here.index + step
@@ -385,7 +385,12 @@ def _left_alone(call: Call, match: Call, theirs: dict[str, tuple[Suite, int]], b
 
 
 def _headers(suite: Suite) -> set[str]:
-    return {_loosely(header) for header, _ in suite.owners}
+    return {_header_key(header) for header, _ in suite.owners}
+
+
+def _header_key(text: str) -> str:
+    """A loop is known by what it runs over, whatever its variable is called: `for _ in range(n)`, `for i in range(n)`."""
+    return _loosely(re.sub(r"\bfor .*? in ", "for in ", text, count=1))
 
 
 def _loosely(text: str) -> str:

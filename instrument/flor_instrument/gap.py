@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from itertools import islice
 
-from .align import Alignment
+from .align import SURE, Alignment
 from .choice import EDGE, Side, choose
 from .loops import check_loop
 from .neighbours import counterpart, neighbours, outline, unwrapped
@@ -74,6 +74,11 @@ class Gap:
             raise Unplaced("None of the statements around it stands in this version.")
         nearest = low if left_score >= right_score else high
         unsure = self._at(nearest, low, high, evidence) if evidence >= _HINT else None
+        if self.owned and (
+            (self._gone(self.before) and not (right_near and right is not None))
+            or (self._gone(self.after) and not (left_near and left is not None))
+        ):
+            raise Deeper("What stands next to it today stands in another block of this version.", unsure)
         if not self.owned and self._condition_lost() and max(left_score, right_score) < 0.75:
             raise Unplaced("The condition that the statement stands under is not in this version.", unsure)
         if evidence < _ENOUGH:
@@ -94,6 +99,13 @@ class Gap:
         left = statements[index - 1] if index else None
         right = statements[index] if index < len(statements) else None
         return Spot(self.block, index, low, high, evidence, left, right, self.statement.block.scope)
+
+    def _gone(self, siblings: list[Stmt]) -> bool:
+        """Whether the very next sibling is surely in the version, but not in this block."""
+        nearest = siblings[0] if siblings else None
+        if nearest is None or nearest in self.alignment.moved or self.alignment.score.get(nearest, 0.0) < SURE:
+            return False
+        return self._index_of(self.alignment.forward[nearest]) is None
 
     def _condition_lost(self) -> bool:
         """Whether the statement stands under a condition today that the version does not have."""
