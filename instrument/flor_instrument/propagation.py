@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from .draft import Planned
 from .patches import Patch, Trail, hindsight
-from .placer import Placer, Planned
+from .placer import place
 from .proof import check
 from .source import SourceError, parse
 from .splice import Edit, Unwritable, apply_edits, undo
@@ -143,7 +144,7 @@ def _plan(patch: Patch, target: bytes, only: frozenset[int] | None, unsure: bool
         if only is not None and number not in only:
             continue
         try:
-            found = Placer(patch, view, number, part).place()
+            found = place(patch, view, number, part)
         except Unplaced as reason:
             plan.refused[number] = str(reason)
             if unsure:
@@ -179,7 +180,7 @@ def _defines(text: str) -> bool:
 
 def _unsure(patch: Patch, view: View, number: int) -> list[Planned]:
     try:
-        found = Placer(patch, view, number, patch.parts[number], unsure=True).place() or []
+        found = place(patch, view, number, patch.parts[number], unsure=True) or []
         return found if _in_order(found) else []
     except (Unplaced, Unwritable, UnicodeEncodeError):
         return []

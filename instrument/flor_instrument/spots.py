@@ -67,3 +67,21 @@ def first_index(block: Block) -> int:
             break
         index += 1
     return index
+
+
+def top_statement(spot: Spot) -> Stmt | None:
+    """The statement of the module's own block that holds the place (or follows it)."""
+    owner = spot.block.owner
+    if owner is None:
+        statements = spot.block.statements
+        if spot.index < len(statements):
+            return statements[spot.index]
+        return statements[-1] if statements else None
+    return top_of(owner)
+
+
+def top_of(statement: Stmt) -> Stmt:
+    """The statement of the module's own block that it stands in."""
+    while statement.block.owner is not None:
+        statement = statement.block.owner
+    return statement
