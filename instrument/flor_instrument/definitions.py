@@ -30,26 +30,26 @@ def check_definition(draft: Draft, definition: Stmt) -> None:
 
 
 def place_definition(draft: Draft, definition: Stmt) -> None:
+    """Plan a new function or class: in its class, before the first that uses it, or where its neighbours stand."""
     scope = definition.block.scope
     if scope.kind == "class":
         _place_method(draft, definition, scope)
     elif scope.kind == "module":
         place_before_top(draft, definition)
-    elif _place_nested(draft, definition):
-        return
+    else:
+        _place_nested(draft, definition)
 
 
-def _place_nested(draft: Draft, definition: Stmt) -> bool:
+def _place_nested(draft: Draft, definition: Stmt) -> None:
     spot = find_spot(draft.view, definition, lambda _new, _old: frozenset(), {})
     if spot.present is not None:
-        return True
+        return
     votes = draft.view.votes(spot.scope, spot.block.scope)
     names = draft.resolver.names(definition, spot.block, spot.position, votes, draft.provided())
     text = draft.text(definition, names)
     draft.need(names)
     edit = insertion(draft.view.target, spot.block, spot.index, text, True)
     draft.add(definition, "support", edit, text, names, spot.left, spot.right)
-    return True
 
 
 def _place_method(draft: Draft, definition: Stmt, scope: Scope) -> None:

@@ -153,7 +153,7 @@ def words_of(scope: Scope) -> frozenset[str]:
     kept_lines: list[str] = []
     for statement in scope.flat:
         if statement.scope is not None:
-            kept_lines += lines[first - 1 : statement.head_line]
+            kept_lines += lines[first - 1 : max(statement.line, statement.head_line - 1)]
             first = max(first, statement.end_line + 1)
     kept_lines += lines[first - 1 : last]
     return frozenset(re.findall(r"\w+", "".join(kept_lines)))
