@@ -53,7 +53,7 @@ class Call:
     line: int
     text: str
     shape: str  # the text with all names blotted out
-    names: frozenset[str]  # that it reads
+    names: frozenset[str]  # that it reads from outside
     block: Suite
     index: int
 
@@ -179,9 +179,18 @@ def _call(node: ast.Expr, value: ast.Call, text: str, suite: Suite, index: int) 
     if isinstance(callee, ast.Name):
         parts.append(callee.id)
     if any(_LOGS.match(part) for part in parts):
-        names = frozenset(part.id for part in ast.walk(node) if isinstance(part, ast.Name))
+        own = {name for part in ast.walk(node) for name in _own_names(part)}
+        names = frozenset(part.id for part in ast.walk(node) if isinstance(part, ast.Name)) - own
         shape = re.sub(r"\b(id|attr)='\w*'", r"\1=''", ast.dump(node))
         yield Call(node.lineno, text, shape, names, suite, index)
+
+
+def _own_names(node: ast.AST) -> Iterator[str]:
+    """Names that a statement gives a value inside of itself: of comprehensions and lambdas."""
+    if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+        yield node.id
+    elif isinstance(node, ast.arg):
+        yield node.arg
 
 
 def _bound(tree: ast.Module) -> Iterator[str]:
