@@ -8,10 +8,12 @@ stands in, and the scope whose statements are aligned together.
 from __future__ import annotations
 
 import ast
+import gc
 import re
 import tokenize
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, wraps
 from io import BytesIO
@@ -371,11 +373,24 @@ def _parse(data: bytes) -> ast.Module:
         raise
 
 
+@contextmanager
+def _collector_at_rest() -> Iterator[None]:
+    """Nothing of a tree is garbage while it is built, and looking for some takes longer than building it."""
+    works = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if works:
+            gc.enable()
+
+
 def _parse_as_is(data: bytes) -> ast.Module:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return ast.parse(data)
+            with _collector_at_rest():
+                return ast.parse(data)
     except SyntaxError as error:
         reason = (error.msg or "invalid syntax").rstrip(".")
         raise SourceError(f"The file cannot be parsed: {reason}.", error.lineno) from error
