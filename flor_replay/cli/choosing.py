@@ -130,7 +130,7 @@ def _find(versions: Sequence[VersionProposal], word: str, option: str) -> Versio
 
 def _sheet(version: VersionProposal, file: FileResult) -> bytes:
     """The version's file with what is placed already, and what is refused in comments of ours."""
-    data = file.result.source
+    data = _own(file)
     newline = b"\r\n" if b"\r\n" in data else b"\n"
     head = [
         f"{file.path} of version {title(version)}. Write the statements below where they belong, and save.",
@@ -150,6 +150,14 @@ def _sheet(version: VersionProposal, file: FileResult) -> bytes:
     # Escaped where it is not ASCII: the file may have another encoding than the message.
     top = b"".join(f"{MARK} {line}".rstrip().encode("ascii", "backslashreplace") + newline for line in head)
     return data[:bom] + top + data[bom:]
+
+
+def _own(file: FileResult) -> bytes:
+    """The version's file with what this file's patch put into it, and without what other files' patches did."""
+    data = file.original
+    for one in sorted(file.result.placed, key=lambda one: (one.at, one.start), reverse=True):
+        data = data[: one.at] + one.inserted + data[one.at + len(one.original) :]
+    return data
 
 
 def _offset(file: FileResult, placement: Placement) -> int:

@@ -74,11 +74,14 @@ class Placing:
         between: Sequence[bytes] = (),
     ) -> None:
         target = version.sources.get(path, original)
-        given = self._choices.given(original, patch) if target == original else []
+        given = self._choices.given(original, patch)
+        earlier = [placement for file, placement in version.placed if file.path == path]
+        if earlier:
+            given = [replace(one, placements=tuple(_behind(p, earlier) for p in one.placements)) for one in given]
         result = self._propagated(patch, target, between, given)
-        if target != original:
+        if earlier:
             # Statements of two of today's files go into one file of the version.
-            result = self._behind(version, path, result)
+            result = self._after_others(version, path, result, earlier)
         if result.placed:
             version.sources[path] = result.source
         version.files.append(FileResult(today, path, patch, original, result))
@@ -90,38 +93,23 @@ class Placing:
         return self._known[key]
 
     @staticmethod
-    def _behind(version: VersionProposal, path: str, result: Propagation) -> Propagation:
-        """Bring the lines of what was put in before, and of what is put in now, in accord with each other."""
-        earlier = [placement for file, placement in version.placed if file.path == path]
-
-        def in_version(line: int | None) -> int | None:
-            if line is None:
-                return None
-            return line - sum(_more_lines(one) for one in earlier if one.line < line)
-
+    def _after_others(
+        version: VersionProposal, path: str, result: Propagation, earlier: Sequence[Placement]
+    ) -> Propagation:
+        """Bring what was put into the file before, and what is put in now, in accord with each other and the version."""
         version.files = [
-            file
-            if file.path != path
-            else replace(
-                file,
-                result=replace(
-                    file.result,
-                    source=result.source,
-                    placed=tuple(_shifted(placement, result.placed) for placement in file.result.placed),
-                ),
-            )
+            replace(file, result=replace(file.result, source=result.source, placed=_shifted_all(file, result)))
+            if file.path == path
+            else file
             for file in version.files
         ]
-        placed = tuple(
-            replace(
-                one,
-                at_line=in_version(one.at_line) or one.at_line,
-                after_line=in_version(one.after_line),
-                before_line=in_version(one.before_line),
-            )
-            for one in result.placed
+        return replace(
+            result,
+            placed=tuple(_in_version(one, earlier) for one in result.placed),
+            refused=tuple(
+                replace(one, unsure=tuple(_in_version(p, earlier) for p in one.unsure)) for one in result.refused
+            ),
         )
-        return replace(result, placed=placed)
 
     # -- functions that stand in another file -----------------------------------------------------------------------------
 
@@ -160,14 +148,42 @@ class Placing:
 
 
 def _more_lines(placement: Placement) -> int:
-    return len(placement.inserted.splitlines()) - len(placement.original.splitlines())
+    def breaks(data: bytes) -> int:
+        return len((data + b".").splitlines()) - 1
+
+    return breaks(placement.inserted) - breaks(placement.original)
 
 
-def _shifted(placement: Placement, later: Sequence[Placement]) -> Placement:
-    """A placement after others were put into its file."""
-    before = [one for one in later if one.at <= placement.start]
-    lines = sum(_more_lines(one) for one in before)
-    more = sum(len(one.inserted) - len(one.original) for one in before)
+def _more_bytes(placement: Placement) -> int:
+    return len(placement.inserted) - len(placement.original)
+
+
+def _shifted_all(file: FileResult, later: Propagation) -> tuple[Placement, ...]:
+    """The file's placements after others were put into it, too."""
+    out = []
+    for one in file.result.placed:
+        before = [other for other in later.placed if other.at <= one.start]
+        lines = sum(map(_more_lines, before))
+        start = one.start + sum(map(_more_bytes, before))
+        out.append(replace(one, line=one.line + lines, end_line=one.end_line + lines, start=start))
+    return tuple(out)
+
+
+def _behind(placement: Placement, earlier: Sequence[Placement]) -> Placement:
+    """A place of the version as it is where the earlier ones have been put in."""
+    return replace(placement, at=placement.at + sum(_more_bytes(one) for one in earlier if one.at <= placement.at))
+
+
+def _in_version(placement: Placement, earlier: Sequence[Placement]) -> Placement:
+    """A place that was found where the earlier ones had been put in, as it is in the version."""
+
+    def line(number: int | None) -> int | None:
+        return None if number is None else number - sum(_more_lines(one) for one in earlier if one.line < number)
+
     return replace(
-        placement, line=placement.line + lines, end_line=placement.end_line + lines, start=placement.start + more
+        placement,
+        at=placement.at - sum(_more_bytes(one) for one in earlier if one.start < placement.at),
+        at_line=line(placement.at_line) or placement.at_line,
+        after_line=line(placement.after_line),
+        before_line=line(placement.before_line),
     )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 import textwrap
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -180,6 +182,52 @@ def test_a_function_that_stood_in_the_script(project: Project, here: Here, tmp_p
     check(project, tmp_path, {"train.py": with_w_norm(with_grad_norm(TOGETHER))})
     check(project, tmp_path, {"train.py": with_w_norm(APART), "engine.py": with_grad_norm(ENGINE)}, 1)
     assert "filled before: nothing to replay" in here("add-log", "train.py", "engine.py", "--yes")[1]
+
+
+def test_a_decision_where_two_files_went_into_one(
+    project: Project, here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is about the version's file as it was, whatever else is put there."""
+    engine = ENGINE.replace("        w = w - lr", "        w = w * 0.9\n        w = w - lr")
+    project.commit("together", {"train.py": f"{IMPORTS}{engine.removeprefix(IMPORTS)}\n\n{MAIN}"})
+    project.run(every=False)
+    project.commit("apart", {"train.py": APART, "engine.py": ENGINE})
+    project.run(every=False)
+    # The first is put in sure, before the second in the file.
+    engine = ENGINE.replace("    return w", '    flor.log("sum", float(w.sum()))\n    return w').replace(
+        "        w = w - lr", '        flor.log("w_before", float(w.sum()))\n        w = w - lr'
+    )
+    main = with_w_norm(APART).replace("x = rng", 'flor.log("early", str(rng))\nx = rng')
+    project.write({"train.py": main, "engine.py": engine})
+    both = ("add-log", "engine.py", "train.py")
+    old = str(project.runs()[0].commit)
+    shown, _ = here(*both, "--dry-run", code=3)
+    assert '  unsure    flor.log("w_before", float(w.sum()))' in shown
+
+    def diff(*words: str, code: int = 0) -> str:
+        told = json.loads(here(*words, "--dry-run", "--json", code=code)[0])
+        assert [one["version"] for one in told["versions"]][1] == old
+        return str(told["versions"][1]["diffs"]["train.py"])
+
+    accepted = diff(*both, "--accept", old)
+    assert accepted.count("\n+") == 5  # with its header
+    place = accepted.partition('+        flor.log("w_before"')[0].splitlines()[-1]
+    monkeypatch.setattr("click.confirm", lambda *_, **__: False)
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
+    here(*both, "--accept", old, code=1)  # kept, though nothing is replayed
+    assert diff(*both) == accepted
+    alone = diff("add-log", "engine.py")
+    assert alone.partition('+        flor.log("w_before"')[0].splitlines()[-1] == place
+    assert alone.count("\n+") == 3
+
+    # And in the editor there is only what this file brings.
+    (tmp_path / "editor.py").write_text(
+        "import sys\ntext = open(sys.argv[1]).read()\nassert 'early' not in text and text.count('w_before') == 1\n"
+        "text = text.replace('w_before\", ', 'w_before\", 0 * ')\nopen(sys.argv[1], 'w').write(text)\n"
+    )
+    monkeypatch.setenv("EDITOR", f"{sys.executable} {tmp_path / 'editor.py'}")
+    here(*both, "--edit", old, code=1)
+    assert diff(*both) == accepted.replace('w_before", ', 'w_before", 0 * ')
 
 
 def test_a_function_that_stands_in_two_files(project: Project, here: Here) -> None:
