@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from flor_instrument import NotOnlyAdded, added, remove
+from flor_instrument.source import parse
 from flor_instrument.splice import Edit, apply_edits
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 VERSION = b"""\
 import flor
@@ -133,3 +138,31 @@ def test_tabs_and_other_encodings() -> None:
     (found,) = added(version, edited)
     assert found.name == "é"
     assert found.inserted == "\tflor.log('é', x)\n".encode("latin-1")
+
+
+SOURCES = sorted((Path(__file__).parents[2] / "fixtures" / "idioms").glob("*.py"))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_any_statements_at_any_places(data: st.DataObject) -> None:
+    """Whatever is added between statements is found again, byte for byte; one changed line more is not."""
+    version = data.draw(st.sampled_from(SOURCES)).read_bytes()
+    lines = version.splitlines(keepends=True)
+    simple = [
+        one
+        for one in parse(version).statements()
+        if not one.blocks and one.block.owner is not None and lines[one.line - 1][: one.col].strip() == b""
+    ]
+    places = data.draw(st.lists(st.sampled_from(simple), min_size=1, max_size=4, unique=True))
+    edited = list(lines)
+    for number, one in enumerate(sorted(places, key=lambda one: -one.line)):
+        indent = lines[one.line - 1][: one.col]
+        edited.insert(one.line - 1, indent + f"flor.log('n{number}', {one.line})\n".encode())
+    assert patched(version, b"".join(edited)) == b"".join(edited)
+    changed = data.draw(st.integers(0, len(edited) - 1))
+    words = edited[changed].split(b"#")[0].strip()
+    if words and b"flor.log('n" not in words and b'"""' not in words:
+        edited[changed] = edited[changed].replace(words[:1], b"_" + words[:1], 1)
+        with pytest.raises(NotOnlyAdded):
+            added(version, b"".join(edited))
