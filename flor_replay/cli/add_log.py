@@ -82,6 +82,9 @@ def command(
     command = choosing.editor() if edited else []
 
     def decide(versions: Sequence[VersionProposal], choices: Choices) -> None:
+        for option, words in (("--accept", accepted), ("--edit", edited)):
+            for word in words:
+                choosing.find(versions, word, option)  # a wrong word decides nothing
         for word in accepted:
             choosing.accept(versions, word, choices, keep=not dry_run)
         for word in edited:

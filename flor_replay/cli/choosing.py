@@ -40,7 +40,7 @@ def editor() -> list[str]:
 
 def accept(versions: Sequence[VersionProposal], word: str, choices: Choices, *, keep: bool) -> None:
     """Take the unsure places that are proposed for a version. `keep`: for later calls too. Raises UsageError."""
-    version = _find(versions, word, "--accept")
+    version = find(versions, word, "--accept")
     found = False
     for file in version.files:
         choice = deciding.accepted(version.commit, file.path, file.original, file.patch, file.result)
@@ -61,7 +61,7 @@ def edit(versions: Sequence[VersionProposal], word: str, choices: Choices, comma
 
     Raises UsageError, and SourceProblem where what was written cannot be taken.
     """
-    version = _find(versions, word, "--edit")
+    version = find(versions, word, "--edit")
     files = [
         file
         for file in version.files
@@ -113,8 +113,8 @@ def _kinds(version: VersionProposal, choices: Choices) -> set[str | None]:
     return {choices.kind(file.original, file.patch) for file in version.files}
 
 
-def _find(versions: Sequence[VersionProposal], word: str, option: str) -> VersionProposal:
-    """The version that `word` is the beginning of."""
+def find(versions: Sequence[VersionProposal], word: str, option: str) -> VersionProposal:
+    """The version that `word` is the beginning of. Raises UsageError where there is none, or several."""
     found = [version for version in versions if word and version.commit.startswith(word.lower())]
     if len(found) == 1:
         return found[0]
@@ -153,16 +153,19 @@ def _sheet(version: VersionProposal, file: FileResult) -> bytes:
 
 
 def _own(file: FileResult) -> bytes:
-    """The version's file with what this file's patch put into it, and without what other files' patches did."""
+    """The version's file with what this file's patch put into it and a person may change: not what other patches did."""
     data = file.original
-    for one in sorted(file.result.placed, key=lambda one: (one.at, one.start), reverse=True):
+    left = deciding.left_to_the_tool(file.patch, file.result)
+    placed = [one for one in file.result.placed if one.unit not in left]
+    for one in sorted(placed, key=lambda one: (one.at, one.start), reverse=True):
         data = data[: one.at] + one.inserted + data[one.at + len(one.original) :]
     return data
 
 
 def _offset(file: FileResult, placement: Placement) -> int:
     """Where a place of the version is in the patched file."""
-    before = [one for one in file.result.placed if one.at <= placement.at]
+    left = deciding.left_to_the_tool(file.patch, file.result)
+    before = [one for one in file.result.placed if one.at <= placement.at and one.unit not in left]
     return placement.at + sum(len(one.inserted) - len(one.original) for one in before)
 
 

@@ -70,6 +70,14 @@ def accepted(version: str, path: str, original: bytes, patch: Patch, result: Pro
     return Choice("accepted", digest(original), version, path, about, tuple(placements), time.time())
 
 
+def left_to_the_tool(patch: Patch, result: Propagation) -> frozenset[int]:
+    """Units that took the place of a statement that logs nothing, as `x = flor.log("x", f(y))` of `x = f(y)` does.
+
+    In a file that is edited only what logs may be replaced: these are not part of it.
+    """
+    return frozenset(one.unit for one in result.placed if one.replaces and not patch.units[one.unit].changed)
+
+
 def edited(version: str, path: str, original: bytes, patch: Patch, result: Propagation, data: bytes) -> Choice | None:
     """The file as a person gave it, in place of all that was worked out for it; None where it adds nothing.
 
@@ -85,26 +93,31 @@ def edited(version: str, path: str, original: bytes, patch: Patch, result: Propa
         raise Undecidable(f"The version's own file is no Python of today: {error}") from None
     if not found:
         return None
+    left = left_to_the_tool(patch, result)
     before = {(one.at, one.inserted, one.original): one.placed_by for one in result.placed}
-    units = _assigned(found, patch)
+    units = _assigned(found, patch, left)
     logged = [unit for unit, one in zip(units, found, strict=True) if unit is not None and one.kind == "log"]
     if not logged:
-        wanted = ", ".join(dict.fromkeys(unit.name or unit.text.strip().splitlines()[0] for unit in patch.units))
+        texts = [unit.name or unit.text.strip() for number, unit in enumerate(patch.units) if number not in left]
+        wanted = ", ".join(dict.fromkeys(text.splitlines()[0] for text in texts))
         raise Undecidable(f"Nothing that was added logs {wanted}.")
+    about = [unit for unit in range(len(patch.units)) if unit not in left]
+    every = statements_of(patch)
     placements = tuple(
         replace(
             one,
-            unit=logged[0] if unit is None else unit,
+            unit=about.index(logged[0] if unit is None else unit),
             placed_by=before.get((one.at, one.inserted, one.original), "edited"),
         )
         for unit, one in zip(units, found, strict=True)
     )
-    return Choice("edited", digest(original), version, path, statements_of(patch), placements, time.time())
+    statements = tuple(every[unit] for unit in about)
+    return Choice("edited", digest(original), version, path, statements, placements, time.time())
 
 
-def _assigned(found: Sequence[Placement], patch: Patch) -> list[int | None]:
+def _assigned(found: Sequence[Placement], patch: Patch, left: frozenset[int]) -> list[int | None]:
     """For each added statement the unit that it stands for: by what it logs, in the order of the text."""
-    free = dict(enumerate(patch.units))
+    free = {number: unit for number, unit in enumerate(patch.units) if number not in left}
     out: list[int | None] = []
     for one in found:
         same = [

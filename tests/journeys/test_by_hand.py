@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flor_replay.cli.choosing import MARK, _find
+from flor_replay.cli.choosing import MARK, find
 from flor_replay.errors import UsageError
 from flor_replay.replay.proposal import VersionProposal
 from flor_replay.store.views import run_query
@@ -112,6 +112,31 @@ def test_an_unsure_place_is_shown(here: Here) -> None:
     assert "could stand before or after line 7" in refused["reason"]
     (place,) = refused["unsure"]
     assert (place["text"], place["after_line"], place["before_line"]) == (STATEMENT, 6, 7)
+    # The keys are documented in docs/propagation.md.
+    assert sorted(told) == ["estimated_seconds", "files", "jobs", "left_aside", "left_out", "versions"]
+    assert sorted(told["versions"][1]) == sorted(
+        ["version", "patched", "problem", "placed", "refused", "diffs", "has_already", "where", "runs"]
+    )
+    assert sorted(refused) == ["file", "line", "reason", "statement", "unsure"]
+    assert sorted(place) == sorted(
+        [
+            "path",
+            "line",
+            "end_line",
+            "kind",
+            "text",
+            "name",
+            "replaces",
+            "replaced",
+            "after",
+            "after_line",
+            "before",
+            "before_line",
+            "renames",
+            "placed_by",
+            "today",
+        ]
+    )
     # Looking at what would come of it decides nothing.
     told = json.loads(here("add-log", "train.py", "--dry-run", "--json", "--accept", old[:6], code=0)[0])
     assert [one["placed_by"] for one in told["versions"][1]["placed"]] == ["accepted"]
@@ -221,6 +246,23 @@ def test_edited_again_and_taken_back(here: Here, tmp_path: Path, monkeypatch: py
     here(*only, "--dry-run", code=3)
 
 
+@pytest.mark.usefixtures("terminal")
+def test_beside_a_statement_that_passes_its_value_through(
+    here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`w = flor.log("w", w + 1.0)` took the place of `w = w + 1.0`: that stays the tool's."""
+    here.project.write({"train.py": TODAY.replace("w = np.arange(3.0)", 'w = flor.log("w", np.arange(3.0))')})
+    old = str(here.project.runs()[0].commit)
+    monkeypatch.setenv(
+        "EDITOR", editor(tmp_path, f"text = text.replace('    w *= 0.5', '    {STATEMENT}\\n    w *= 0.5')")
+    )
+    monkeypatch.setattr("click.confirm", lambda *_, **__: False)
+    here("add-log", "train.py", "--edit", old, code=1)
+    told = json.loads(here("add-log", "train.py", "--dry-run", "--json")[0])
+    ways = {one["name"]: one["placed_by"] for one in told["versions"][1]["placed"]}
+    assert ways == {"w": "tool", "norm": "edited"}
+
+
 @pytest.mark.parametrize(
     ("step", "said"),
     [
@@ -290,9 +332,9 @@ def test_nothing_is_proposed(here: Here) -> None:
 
 def test_a_version_by_the_beginning_of_its_name() -> None:
     versions = [VersionProposal(commit, []) for commit in ("ab12" + "0" * 36, "ab34" + "0" * 36, "cd" + "0" * 38)]
-    assert _find(versions, "ab1", "--accept") is versions[0]
-    assert _find(versions, "CD", "--accept") is versions[2]
+    assert find(versions, "ab1", "--accept") is versions[0]
+    assert find(versions, "CD", "--accept") is versions[2]
     with pytest.raises(UsageError, match=r"--accept ab: several versions begin so: ab120000, ab340000$"):
-        _find(versions, "ab", "--accept")
+        find(versions, "ab", "--accept")
     with pytest.raises(UsageError, match="no version"):
-        _find(versions, "", "--accept")
+        find(versions, "", "--accept")
