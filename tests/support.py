@@ -86,16 +86,24 @@ class Project:
         cwd: str = ".",
         env: Mapping[str, str] | None = None,
         timeout: float = 280,
+        terminal: bool = False,
     ) -> subprocess.CompletedProcess[str]:
-        """Run ``flor-replay``; `check` is the exit code that is expected, None for any."""
-        done = self._run([COMMAND, *words], False, cwd, env, timeout)
+        """Run ``flor-replay``; `check` is the exit code that is expected, None for any. `terminal`: it has one to read."""
+        done = self._run([COMMAND, *words], False, cwd, env, timeout, terminal)
         if check is not None:
             assert done.returncode == check, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
 
     def _run(
-        self, command: list[str], check: bool, cwd: str, env: Mapping[str, str] | None, timeout: float
+        self,
+        command: list[str],
+        check: bool,
+        cwd: str,
+        env: Mapping[str, str] | None,
+        timeout: float,
+        terminal: bool = False,
     ) -> subprocess.CompletedProcess[str]:
+        ends = os.openpty() if terminal else ()
         done = subprocess.run(
             command,
             cwd=self.root / cwd,
@@ -103,8 +111,10 @@ class Project:
             capture_output=True,
             text=True,
             timeout=timeout,
-            stdin=subprocess.DEVNULL,
+            stdin=ends[1] if ends else subprocess.DEVNULL,
         )
+        for end in ends:
+            os.close(end)
         if check:
             assert done.returncode == 0, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done

@@ -53,7 +53,7 @@ class Call:
     line: int
     text: str
     shape: str  # the text with all names blotted out
-    names: frozenset[str]  # that it reads
+    names: frozenset[str]  # that it reads from outside
     block: Suite
     index: int
 
@@ -83,10 +83,9 @@ class Outline:
 
 @lru_cache(maxsize=600)
 def outline(data: bytes) -> Outline:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        tree = ast.parse(data)
+    tree = _parsed(data)
     lines = data.decode("utf-8", errors="replace").splitlines()
+    raw = data.splitlines(keepends=True)
     calls: list[Call] = []
     places: dict[str, list[tuple[Suite, int]]] = defaultdict(list)
     headers: set[str] = set()
@@ -94,7 +93,7 @@ def outline(data: bytes) -> Outline:
     def visit(nodes: list[ast.stmt], scope: str, owners: tuple[tuple[str, int], ...]) -> None:
         suite = Suite(scope, owners)
         for index, node in enumerate(nodes):
-            text = _head(node)
+            text = _head_of(node, raw)
             suite.texts.append(text)
             suite.lines.append(node.lineno)
             places[text].append((suite, index))
@@ -136,6 +135,28 @@ def _suites(node: ast.AST) -> Iterator[tuple[str, list[ast.stmt]]]:
         yield "handler of ", handler.body
 
 
+def _parsed(data: bytes) -> ast.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ast.parse(data)
+
+
+_heads: dict[bytes, str] = {}  # most statements of a version stand, letter for letter, in the one before
+
+
+def _head_of(node: ast.stmt, raw: list[bytes]) -> str:
+    last = next((body[0].lineno - 1 for _, body in _suites(node)), node.end_lineno or node.lineno)
+    if last < node.lineno or getattr(node, "decorator_list", None):
+        return _head(node)
+    key = b"".join(raw[node.lineno - 1 : last])[node.col_offset :]
+    key = (
+        bytes(str(type(node).__name__), "ascii") + b"%d" % (node.end_col_offset or 0) * (last == node.end_lineno) + key
+    )
+    if key not in _heads:
+        _heads[key] = _head(node)
+    return _heads[key]
+
+
 def _head(node: ast.stmt) -> str:
     """The statement without layout; of a compound one the header."""
     if not any(True for _ in _suites(node)):
@@ -158,9 +179,18 @@ def _call(node: ast.Expr, value: ast.Call, text: str, suite: Suite, index: int) 
     if isinstance(callee, ast.Name):
         parts.append(callee.id)
     if any(_LOGS.match(part) for part in parts):
-        names = frozenset(part.id for part in ast.walk(node) if isinstance(part, ast.Name))
+        own = {name for part in ast.walk(node) for name in _own_names(part)}
+        names = frozenset(part.id for part in ast.walk(node) if isinstance(part, ast.Name)) - own
         shape = re.sub(r"\b(id|attr)='\w*'", r"\1=''", ast.dump(node))
         yield Call(node.lineno, text, shape, names, suite, index)
+
+
+def _own_names(node: ast.AST) -> Iterator[str]:
+    """Names that a statement gives a value inside of itself: of comprehensions and lambdas."""
+    if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+        yield node.id
+    elif isinstance(node, ast.arg):
+        yield node.arg
 
 
 def _bound(tree: ast.Module) -> Iterator[str]:
@@ -173,6 +203,32 @@ def _bound(tree: ast.Module) -> Iterator[str]:
             yield node.name
         elif isinstance(node, ast.alias):
             yield node.asname or node.name.partition(".")[0]
+
+
+Given = tuple[str, tuple[int, ...]]  # an expression, and the place in what it is unpacked into
+
+
+@lru_cache(maxsize=20)
+def _given(data: bytes) -> dict[Given, frozenset[str]]:
+    """The names that get their value from an expression (`i` and `x` of `for i, x in enumerate(xs)`, by their places)."""
+    found: dict[Given, set[str]] = defaultdict(set)
+
+    def unpack(target: ast.expr | None, value: str, path: tuple[int, ...]) -> None:
+        if isinstance(target, ast.Name):
+            found[value, path].add(target.id)
+        elif isinstance(target, ast.Tuple | ast.List):
+            for index, part in enumerate(target.elts):
+                unpack(part, value, (*path, index))
+
+    for node in ast.walk(_parsed(data)):
+        if isinstance(node, ast.For | ast.AsyncFor):
+            unpack(node.target, "for " + ast.unparse(node.iter), ())
+        elif isinstance(node, ast.withitem):
+            unpack(node.optional_vars, "with " + ast.unparse(node.context_expr), ())
+        elif isinstance(node, ast.Assign) and not isinstance(node.value, ast.Constant | ast.Name):
+            for target in node.targets:
+                unpack(target, ast.unparse(node.value), ())
+    return {key: frozenset(names) for key, names in found.items()}
 
 
 def without(data: bytes, line: int) -> bytes:
@@ -222,13 +278,23 @@ def _case(today: bytes, old: bytes, call: Call, name: str, distance: int) -> Cas
     if call.text in then.by_text or call.shape in then.by_shape:
         return None
     missing = {one for one in call.names if one not in _BUILTINS and one in new.bound and one not in then.words}
-    if not missing or any(_called_otherwise(one, new, then) for one in missing):
+    if not missing or any(_called_otherwise(one, today, old) for one in missing):
         return None
     return Case(name, False, (), False, distance, call.line, base, today, old, old)
 
 
-def _called_otherwise(name: str, new: Outline, old: Outline) -> bool:
-    """Whether a statement of the newer version stands in the older one with nothing but this name replaced by another."""
+def _called_otherwise(name: str, today: bytes, version: bytes) -> bool:
+    """Whether the older version has the name under another one: then to write that one is as right as to refuse.
+
+    That is: it gets its value there from the very same expression (`for i, x in enumerate(xs)`), or a statement of the
+    newer version stands in the older one with nothing but this name replaced. The other name must be new to today's file.
+    """
+    new, old = outline(today), outline(version)
+    given = _given(version)
+    for key, names in _given(today).items():
+        others = given.get(key, frozenset())
+        if name in names and len(names) == len(others) == 1 and not others & new.words:
+            return True
     word = re.compile(rf"\b{re.escape(name)}\b")
     for text in new.places:
         if not word.search(text):
@@ -293,7 +359,7 @@ def moved_itself(new: Outline, old: Outline, call: Call, match: Call) -> bool:
     neighbour as well), or one of the two has gone into or out of a block that both versions have.
     """
     ours, theirs = _known_places(new, old)
-    both = {_loosely(header) for header in new.headers} & {_loosely(header) for header in old.headers}
+    both = {_header_key(header) for header in new.headers} & {_header_key(header) for header in old.headers}
     for here, near, there, far in ((call, ours, match, theirs), (match, theirs, call, ours)):
         for step in (-1, 1):
             index = here.index + step
@@ -328,12 +394,21 @@ def _left_alone(call: Call, match: Call, theirs: dict[str, tuple[Suite, int]], b
 
 
 def _headers(suite: Suite) -> set[str]:
-    return {_loosely(header) for header, _ in suite.owners}
+    return {_header_key(header) for header, _ in suite.owners}
+
+
+def _header_key(text: str) -> str:
+    """A loop is known by what it runs over, whatever its variable is called: `for _ in range(n)`, `for i in range(n)`."""
+    return _loosely(re.sub(r"\bfor .*? in ", "for in ", text, count=1))
 
 
 def _loosely(text: str) -> str:
-    """What an edited statement or header is still known by: how it begins."""
-    return text if len(text) < 12 else text[: max(12, text.find("(") + 1, text.find("=") + 1)]
+    """What an edited statement or header is still known by: how it begins, up to its first call or the value it sets.
+
+    A comparison sets nothing: an `if` whose condition went from `a and b` to `a and b != ""` is the same `if`.
+    """
+    sets = re.search(r"(?<![=!<>])=(?!=)", text)
+    return text if len(text) < 12 else text[: max(12, text.find("(") + 1, sets.end() if sets else 0)]
 
 
 Places = dict[str, tuple[Suite, int]]

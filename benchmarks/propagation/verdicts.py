@@ -27,6 +27,13 @@ _QUIET_CALLS = frozenset(
         "max",
         "range",
         "type",
+        "tuple",
+        "list",
+        "dict",
+        "set",
+        "sum",
+        "abs",
+        "sorted",
     ]
 )
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import click
+from rich.console import Console
 
-from flor_replay.cli import present
+from flor_replay.cli import choosing, data, explain, present
 from flor_replay.cli.common import (
     console,
     duration,
@@ -26,6 +28,20 @@ from flor_replay.errors import UsageError
 @click.command("add-log", short_help="Fill today's new statements for the older versions.")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @selection_options
+@click.option(
+    "--accept",
+    "accepted",
+    multiple=True,
+    metavar="VERSION",
+    help="Take the unsure places that --dry-run shows for VERSION (may be repeated).",
+)
+@click.option(
+    "--edit",
+    "edited",
+    multiple=True,
+    metavar="VERSION",
+    help="Place refused statements in VERSION's file yourself, in $VISUAL or $EDITOR (may be repeated).",
+)
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", "-n", is_flag=True, help="Show each version's diff and the plan; execute nothing.")
 @click.option("--json", "as_json", is_flag=True, help="The result as JSON on stdout.")
@@ -38,6 +54,8 @@ def command(
     names: tuple[str, ...],
     jobs: int | None,
     again: bool,
+    accepted: tuple[str, ...],
+    edited: tuple[str, ...],
     yes: bool,
     dry_run: bool,
     as_json: bool,
@@ -46,25 +64,52 @@ def command(
     versions again from their checkpoints, only where needed, and fill the columns.
 
     Nothing of yours is touched: not the branch, the index, or a file. Each value is checked by what the old run did log.
-    Exit code 3: done in part (a version refused, failed or diverged).
+    A statement without a sure place in a version is refused there. What you decide for it with --accept or --edit is kept
+    and used again. Exit code 3: done in part (a version refused, failed or diverged).
     """
     from flor_replay.history.versions import History
     from flor_replay.replay.backfill import Backfill
-    from flor_replay.replay.proposal import propose
+    from flor_replay.replay.choices import Choices
+    from flor_replay.replay.proposal import VersionProposal
+    from flor_replay.replay.proposing import propose
     from flor_replay.store.runs import all_runs
 
     root, store = find_project()
     chosen = selection(store, last, only, where, iters, names, again)
     screen = console()
+    if edited and dry_run:
+        raise UsageError("--edit keeps what you write: leave out --dry-run")
+    command = choosing.editor() if edited else []
+
+    def decide(versions: Sequence[VersionProposal], choices: Choices) -> None:
+        for option, words in (("--accept", accepted), ("--edit", edited)):
+            for word in words:
+                choosing.find(versions, word, option)  # a wrong word decides nothing
+        for word in accepted:
+            choosing.accept(versions, word, choices, keep=not dry_run)
+        for word in edited:
+            choosing.edit(versions, word, choices, command)
+
     with History(root) as history:
-        with screen.status("looking at the versions…") if screen.is_terminal else _silent():
-            proposal = propose(history, root, store, files, all_runs(store), chosen, jobs_or_default(jobs))
+        # An editor needs the terminal for itself.
+        with screen.status("looking at the versions…") if screen.is_terminal and not edited else _silent():
+            proposal = propose(
+                history,
+                root,
+                store,
+                files,
+                all_runs(store),
+                chosen,
+                jobs_or_default(jobs),
+                decide=decide if accepted or edited else None,
+            )
         if dry_run:
             if as_json:
-                print(json.dumps(present.proposal_data(proposal), indent=1))
+                print(json.dumps(data.proposal_data(proposal), indent=1))
             else:
-                present.show_diffs(proposal, sys.stdout)
-                present.show_proposal(proposal, screen)
+                explain.explain(proposal, Console(highlight=False, soft_wrap=not sys.stdout.isatty()))
+                sys.stdout.flush()
+                present.show_proposal(proposal, screen, brief=True)
             problems = any(v.problem or v.refused for v in proposal.versions)
             return PARTLY if problems or proposal.left_out else DONE
         present.show_proposal(proposal, screen)
@@ -80,7 +125,7 @@ def command(
                 reports = backfill.run()
         seconds = time.perf_counter() - began
     if as_json:
-        print(json.dumps(present.result_data(proposal, reports, seconds), indent=1))
+        print(json.dumps(data.result_data(proposal, reports, seconds), indent=1))
     present.show_reports(proposal, reports, seconds, screen)
     return _exit_code(proposal, reports)
 

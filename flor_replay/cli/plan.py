@@ -8,6 +8,7 @@ import click
 
 from flor_replay.cli import present
 from flor_replay.cli.common import console, find_project, jobs_or_default, selection, selection_options
+from flor_replay.cli.data import proposal_data
 from flor_replay.cli.shell import DONE
 
 
@@ -28,7 +29,7 @@ def command(
 ) -> int:
     """Show, for each version and run, what add-log would execute, from which checkpoints, and for how long."""
     from flor_replay.history.versions import History
-    from flor_replay.replay.proposal import propose
+    from flor_replay.replay.proposing import propose
     from flor_replay.store.runs import all_runs
 
     root, store = find_project()
@@ -36,7 +37,7 @@ def command(
     with History(root) as history:
         proposal = propose(history, root, store, files, all_runs(store), chosen, jobs_or_default(jobs))
     if as_json:
-        print(json.dumps(present.proposal_data(proposal), indent=1))
+        print(json.dumps(proposal_data(proposal), indent=1))
     else:
         present.show_proposal(proposal, console(), every_run=True)
     return DONE

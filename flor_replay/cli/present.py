@@ -1,11 +1,10 @@
-"""Proposals and reports as people see them on the terminal, and as JSON."""
+"""Proposals and reports as people see them on the terminal."""
 
 from __future__ import annotations
 
-import difflib
 import threading
 from collections.abc import Iterator, Sequence
-from typing import Any, TextIO
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -14,16 +13,13 @@ from rich.table import Table
 from rich.text import Text
 
 from flor_replay.cli.common import duration, plural
+from flor_replay.cli.explain import alike, title
 from flor_replay.replay.backfill import RunReport
 from flor_replay.replay.execution import Outcome
 from flor_replay.replay.proposal import Proposal, VersionProposal
 from flor_replay.replay.task import Task
 
 _COLOURS = {"exact": "green", "close": "yellow", "unchecked": "yellow", "diverged": "red"}
-
-
-def _title(version: VersionProposal) -> str:
-    return f"{version.commit[:8]}  {version.runs[-1].started:%Y-%m-%d %H:%M}"
 
 
 def table_of(*columns: str, wrapped: Sequence[str]) -> Table:
@@ -34,31 +30,56 @@ def table_of(*columns: str, wrapped: Sequence[str]) -> Table:
     return table
 
 
-def show_proposal(proposal: Proposal, screen: Console, *, every_run: bool = False) -> None:
-    """What was added today, and for each version what will be executed."""
+def show_proposal(proposal: Proposal, screen: Console, *, every_run: bool = False, brief: bool = False) -> None:
+    """What was added today, and for each version what will be executed. `brief`: without the reasons of refusals."""
+
+    def line(text: Text) -> None:
+        if screen.is_terminal:
+            screen.print(text, no_wrap=True, overflow="ellipsis")
+        else:
+            screen.print(text)
+
     for file in proposal.files:
         screen.print(Text(f"{file.path}: {plural(len(file.patch.units), 'new statement')}", style="bold"))
         for unit in file.patch.units:
             first = unit.text.strip().splitlines()[0]
             verb = "replaces" if unit.changed else "adds"
-            screen.print(Text(f"  line {unit.line:<4} {verb}  {first}"))
+            line(Text(f"  line {unit.line:<4} {verb}  {first}"))
             if unit.needs:
                 needed = "; ".join(need.strip().splitlines()[0] for need in unit.needs)
-                screen.print(Text(f"            with  {needed}", style="dim"))
+                line(Text(f"            with  {needed}", style="dim"))
     screen.print()
     counted = any(len(version.runs) > 1 for version in proposal.versions)
     columns = ["version", *(["runs"] if counted else []), "statements", "executed", "about"]
     table = table_of(*columns, wrapped=("statements", "executed"))
-    for version in proposal.versions:
-        count = [str(len(version.runs))] if counted else []
-        table.add_row(_title(version), *count, _statements(version), _executed(version, every_run), _about(version))
+    for group in _rows(proposal, every_run):
+        version = group[0]
+        count = [str(sum(len(one.runs) for one in group))] if counted else []
+        named = Text(title(version))
+        if len(group) > 1:
+            named.append(f"\nand {plural(len(group) - 1, 'version')} more", style="dim")
+        seconds = sum(one.seconds for one in group)
+        about = duration(seconds) if seconds else ""
+        table.add_row(named, *count, _statements(version, brief), _executed(version, every_run), about)
     screen.print(table)
+    for sentence in proposal.left_aside:
+        screen.print(Text(f"left aside: {sentence}", style="yellow"))
     for run, reason in proposal.left_out:
         screen.print(Text(f"left out: {run.run} ({run.filename}): {reason}", style="yellow"))
     screen.print()
 
 
-def _statements(version: VersionProposal) -> Text:
+def _rows(proposal: Proposal, every_run: bool) -> Iterator[list[VersionProposal]]:
+    """The versions, those together that would have equal rows."""
+    for group in alike(proposal.versions):
+        rows: dict[str, list[VersionProposal]] = {}
+        for version in group:
+            words = version.commit if every_run else _executed(version, every_run)
+            rows.setdefault(words, []).append(version)
+        yield from rows.values()
+
+
+def _statements(version: VersionProposal, brief: bool) -> Text:
     if version.problem:
         return Text(version.problem, style="yellow")
     text = Text()
@@ -66,11 +87,16 @@ def _statements(version: VersionProposal) -> Text:
         text.append(", ".join(version.names), style="green")
     if version.already:
         text.append("has them already", style="dim")
-    for label, reason, line in version.refused:
+    for name, how in version.placed_by.items():
+        text.append(f"\n{name} placed by a person ({how})", style="magenta")
+    if brief and version.refused:
+        text.append(f"{', ' if version.names else ''}{len(version.refused)} refused", style="yellow")
+        return text
+    for one in version.refused:
         if text:
             text.append("\n")
-        at = f" (today's line {line})" if line else ""
-        text.append(f"{label} refused: {reason}{at}", style="yellow")
+        at = f" (today's line {one.line})" if one.line else ""
+        text.append(f"{one.statement} refused: {one.reason}{at}", style="yellow")
     return text
 
 
@@ -86,23 +112,6 @@ def _executed(version: VersionProposal, every_run: bool) -> str:
             more = f" and {len(plan.segments) - 3} more" if len(plan.segments) > 3 else ""
             lines.append(f"{what}{more}" + (f" ({plan.reason})" if every_run else ""))
     return "\n".join(lines if every_run else dict.fromkeys(lines))
-
-
-def _about(version: VersionProposal) -> str:
-    return duration(version.seconds) if version.seconds else ""
-
-
-def show_diffs(proposal: Proposal, out: TextIO) -> None:
-    """Each version's patch as a unified diff."""
-    for version in proposal.versions:
-        for path, result in version.files.items():
-            if not result.placed:
-                continue
-            before = version.originals[path].decode("utf-8", "replace").splitlines(keepends=True)
-            after = result.source.decode("utf-8", "replace").splitlines(keepends=True)
-            lines = difflib.unified_diff(before, after, f"{version.commit[:8]}/{path}", f"{version.commit[:8]}+/{path}")
-            for line in lines:
-                out.write(line if line.endswith("\n") else line + "\n")
 
 
 class Progress:
@@ -133,7 +142,7 @@ class Progress:
         self._all = self._bars.add_task("all versions", total=total)
         for version in to_replay:
             count = sum(len(plan.segments) for plan in version.plans.values())
-            self._tasks[version.commit] = self._bars.add_task(_title(version), total=count)
+            self._tasks[version.commit] = self._bars.add_task(title(version), total=count)
         return self
 
     def __exit__(self, *exc: Any) -> None:
@@ -158,7 +167,7 @@ class Progress:
 
 
 def _run_line(report: RunReport) -> Text:
-    return Text(f"{_title(report.version)}  {report.run.run[-8:]}  ").append(_verdict(report))
+    return Text(f"{title(report.version)}  {report.run.run[-8:]}  ").append(_verdict(report))
 
 
 def _verdict(report: RunReport) -> Text:
@@ -187,7 +196,7 @@ def show_reports(proposal: Proposal, reports: Sequence[RunReport], seconds: floa
         table = table_of(*columns, wrapped=("arguments",))
         for report in reports:
             table.add_row(
-                _title(report.version),
+                title(report.version),
                 report.run.run[-8:],
                 _verdict(report),
                 f"{sum(v.compared for v in report.verdicts):,}" if report.verdicts else "",
@@ -233,80 +242,3 @@ def _quoted(name: str) -> str:
     import shlex
 
     return shlex.quote(name)
-
-
-# -- JSON -------------------------------------------------------------------------------------------------------------
-
-
-def proposal_data(proposal: Proposal) -> dict[str, Any]:
-    """The proposal as plain data."""
-    return {
-        "files": [
-            {
-                "path": file.path,
-                "statements": [
-                    {
-                        "name": u.name,
-                        "line": u.line,
-                        "text": u.text,
-                        "changed": u.changed,
-                        "needs": list(u.needs),
-                    }
-                    for u in file.patch.units
-                ],
-            }
-            for file in proposal.files
-        ],
-        "versions": [_version_data(version) for version in proposal.versions],
-        "left_out": [{"run": run.run, "reason": reason} for run, reason in proposal.left_out],
-        "jobs": proposal.jobs,
-        "estimated_seconds": proposal.estimate(),
-    }
-
-
-def _version_data(version: VersionProposal) -> dict[str, Any]:
-    return {
-        "version": version.commit,
-        "patched": version.patched,
-        "problem": version.problem,
-        "placed": [
-            {
-                "path": path, "line": p.line, "end_line": p.end_line, "kind": p.kind, "text": p.text, "name": p.name,
-                "replaces": p.replaces, "after": p.after, "before": p.before, "renames": [list(pair) for pair in p.renames],
-            }
-            for path, result in version.files.items()
-            for p in result.placed
-        ],
-        "refused": [{"statement": s, "reason": reason, "line": line} for s, reason, line in version.refused],
-        "has_already": version.already,
-        "where": version.reason,
-        "runs": [
-            {
-                "run": run.run,
-                "reason": version.plans[run.run].reason if run.run in version.plans else None,
-                "filled_before": version.filled.get(run.run),
-                "segments": [s.as_data() for s in version.plans[run.run].segments] if run.run in version.plans else [],
-            }
-            for run in version.runs
-        ],
-    }  # fmt: skip
-
-
-def result_data(proposal: Proposal, reports: Sequence[RunReport], seconds: float) -> dict[str, Any]:
-    """The proposal with how it went."""
-    data = proposal_data(proposal)
-    data["seconds"] = seconds
-    data["results"] = [
-        {
-            "run": report.run.run,
-            "version": report.version.commit,
-            "verdict": None if report.problem else report.verdict,
-            "compared": sum(v.compared for v in report.verdicts),
-            "problem": report.problem,
-            "first_difference": report.first_difference,
-            "notes": report.notes,
-            "seconds": report.seconds,
-        }
-        for report in reports
-    ]
-    return data

@@ -18,7 +18,7 @@ from flor_replay.errors import UsageError
 @click.option("--where", metavar="SQL", help='Only runs for which this holds, e.g. "lr < 0.01".')
 @click.option("--filename", metavar="FILE", help="Only runs of this script.")
 @click.option("--source", type=click.Choice(["recorded", "backfilled"]), help="Only values of this source.")
-@click.option("--fidelity", is_flag=True, help="With the verdict on each value.")
+@click.option("--fidelity", is_flag=True, help="With the verdict on each value, and who placed its statement.")
 @click.option("--diverged", is_flag=True, help="Also values of replays that diverged.")
 @click.option("--csv", "as_csv", is_flag=True, help="As CSV.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON records.")

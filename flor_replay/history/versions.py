@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from flor_replay.errors import GitError
 from flor_replay.history import inputs
@@ -15,6 +17,16 @@ PATCHED = "refs/flor/patched/"
 LAID_OUT = 946_684_800  # 2000-01-01
 
 
+@dataclass
+class _Followed:
+    """How far a file has been followed: its name in the last version that has it, and what was found in each."""
+
+    name: str
+    last: str
+    commits: list[str] = field(default_factory=list)
+    found: list[tuple[str, bytes] | None] = field(default_factory=list)
+
+
 class History:
     """The project's versions. Use with ``with``."""
 
@@ -22,7 +34,9 @@ class History:
         self._git = GitCommands(root)
         self.top = self._git.text("rev-parse", "--show-toplevel")
         self._files: dict[tuple[str, str], bytes | None] = {}
+        self._blobs: dict[str, bytes] = {}
         self._renamed: dict[tuple[str, str], dict[str, str]] = {}
+        self._followed: dict[str, _Followed] = {}
 
     def __enter__(self) -> History:
         return self
@@ -53,29 +67,60 @@ class History:
         return found
 
     def python_sources(self, commit: str) -> dict[str, bytes]:
-        """The Python files of a version, those that are not giants."""
+        """The Python files of a version, those that are not giants. What several versions share is read once."""
         sources = {}
-        for path, mode in self.files(commit).items():
-            if path.endswith(".py") and mode.startswith("100"):
-                data = self.read(commit, path)
-                if data is not None and len(data) < 1_000_000:
-                    sources[path] = data
+        for entry in self._git.paths("ls-tree", "-r", "-z", "--full-tree", commit):
+            meta, _, path = entry.partition("\t")
+            mode, _, blob = meta.split(" ", 2)
+            if not path.endswith(".py") or not mode.startswith("100"):
+                continue
+            if blob not in self._blobs:
+                self._blobs[blob] = self._git.run("cat-file", "blob", blob)
+            data = self._blobs[blob]
+            if len(data) < 1_000_000:
+                sources[path] = data
         return sources
 
-    def name_in(self, path: str, commits: Sequence[str]) -> str | None:
-        """What today's `path` is called in the last of `commits` (newest first), followed through renames between them.
+    def followed(self, path: str, commits: Sequence[str]) -> list[tuple[str, bytes] | None]:
+        """Today's `path` in each of `commits` (newest first): its name there, followed through renames, and its bytes.
 
-        A version that lacks the file is stepped over. None where the last one has no such file.
+        A version that lacks the file has None and is stepped over. What is known from the last call is not asked again.
         """
-        last = "HEAD" if self.has("HEAD") else commits[0]
-        for commit in commits:
-            if self.read(commit, path) is None:
-                older = self._renames(last, commit).get(path)
-                if older is None:
-                    continue
-                path = older
-            last = commit
-        return path if last == commits[-1] else None
+        known = self._followed.get(path)
+        if known is None or known.commits != list(commits[: len(known.commits)]):
+            newest = "HEAD" if self.has("HEAD") else commits[0]
+            name = path
+            if newest == "HEAD" and self.read("HEAD", path) is None:
+                name = self._renamed_today(path) or path
+            known = self._followed[path] = _Followed(name, newest)
+        for commit in commits[len(known.commits) :]:
+            data = self.read(commit, known.name)
+            if data is None:
+                older = self._renames(known.last, commit).get(known.name)
+                if older is not None:
+                    known.name = older
+                    data = self.read(commit, older)
+            if data is not None:
+                known.last = commit
+            known.commits.append(commit)
+            known.found.append(None if data is None else (known.name, data))
+        return known.found[: len(commits)]
+
+    def _renamed_today(self, path: str) -> str | None:
+        """What HEAD calls a file of the working tree that it does not have under this name: moved, not committed yet."""
+        gone = self._git.paths("-C", self.top, "diff", "--name-only", "-z", "--no-renames", "--diff-filter=D", "HEAD")
+        full = os.path.join(self.top, path)
+        if not gone or not os.path.isfile(full):
+            return None
+        with tempfile.TemporaryDirectory(prefix="flor-index-") as scratch:
+            env = {"GIT_INDEX_FILE": os.path.join(scratch, "index")}
+            self._git.run("read-tree", "HEAD", env=env)
+            with open(full, "rb") as file:
+                blob = self._git.run("hash-object", "-w", "--stdin", data=file.read()).decode().strip()
+            entries = [f"0 {'0' * len(blob)}\t{name}\0" for name in gone] + [f"100644 {blob}\t{path}\0"]
+            self._git.run("update-index", "--add", "-z", "--index-info", env=env, data=os.fsencode("".join(entries)))
+            tree = self._git.text("write-tree", env=env)
+        return self._renames(tree, "HEAD").get(path)
 
     def _renames(self, newer: str, older: str) -> dict[str, str]:
         """Files that git takes for renamed: name in the newer version -> name in the older one."""
@@ -89,8 +134,6 @@ class History:
 
     def patched(self, commit: str, files: Mapping[str, bytes], message: str) -> str:
         """A commit, child of `commit`, in which `files` have these bytes. The same patch is the same commit."""
-        import tempfile
-
         with tempfile.TemporaryDirectory(prefix="flor-index-") as scratch:
             env = {"GIT_INDEX_FILE": os.path.join(scratch, "index")}
             self._git.run("read-tree", commit, env=env)

@@ -119,7 +119,9 @@ def dataframe(
 
     `root`: another project's folder. `last`: only the newest runs, this many. `runs`: only these run ids. `filename`:
     only runs of this script. `source`: "recorded" or "backfilled" only. `diverged`: also values of replays that did not
-    reproduce the recorded ones. `fidelity`: adds the columns ``<name>_fidelity``.
+    reproduce the recorded ones. `fidelity`: adds the columns ``<name>_fidelity`` (the verdict on the value) and
+    ``<name>_placed_by`` (who placed its statement: "recorded" for none but the run itself, "tool", or a person who
+    "accepted" an unsure place or "edited" the version's file).
 
     Raises `flor_replay.errors.StoreError` where there is no store.
     """

@@ -156,6 +156,7 @@ class Backfill:
             files=files,
             linked=linked,
             names=version.names,
+            placed_by=version.placed_by,
         )
 
     def _linked(self) -> tuple[str, ...]:

@@ -36,6 +36,7 @@ class ReplaySession(Session):
             "patched": task.patched,
             "segment": task.segment.as_data(),
             "names": list(task.names),
+            "placed_by": dict(task.placed_by),
             "args": dict(task.args),
             "entry": task.entry,
             "filename": task.entry["path"],

@@ -68,6 +68,7 @@ class Task:
     files: str = ""  # a JSON file: how the user's files differ from those that the run found (`FileStates`)
     linked: tuple[str, ...] = ()  # folders outside the project that it reaches through symbolic links
     names: tuple[str, ...] = field(default=())  # the logged names that are asked for
+    placed_by: Mapping[str, str] = field(default_factory=dict)  # names whose statement a person placed, with how
 
     @functools.cached_property
     def states(self) -> FileStates:

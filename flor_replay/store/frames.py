@@ -150,6 +150,7 @@ class Pivot:
         recorded["rank"] = -1
         recorded["place"] = recorded["run"].map(self._runs)
         recorded["verdict"] = "recorded"
+        recorded["placed_by"] = "recorded"
         filled = self._read(connection, self._replays, "name in (select unnest(?)) and hindsight > 0")
         if not filled.empty:
             order = {run.run: place for place, run in enumerate(self._replays)}
@@ -157,6 +158,10 @@ class Pivot:
             verdict = {run.run: run.fidelity.get("verdict") for run in self._replays}
             filled["rank"] = filled["run"].map(order)
             filled["verdict"] = filled["run"].map(verdict)
+            person = {run.run: run.placed_by for run in self._replays}
+            filled["placed_by"] = [
+                person[run].get(name, "tool") for run, name in zip(filled["run"], filled["name"], strict=True)
+            ]
             filled["place"] = filled["run"].map(target)
         return self._merge(recorded, filled)
 
@@ -276,7 +281,9 @@ class Pivot:
 
     def _cells(self, table: pd.DataFrame, name: str, key: list[str]) -> pd.DataFrame:
         mine = table[table["name"] == name]
-        return mine[key].assign(**{_v(name): self._values[name].loc[mine.index], _f(name): mine["verdict"]})
+        return mine[key].assign(
+            **{_v(name): self._values[name].loc[mine.index], _f(name): mine["verdict"], _p(name): mine["placed_by"]}
+        )
 
     def _spread(self, part: pd.DataFrame, outer: pd.DataFrame, shape: Shape) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Put the values of an outer level onto the rows inside it; also the paths of which nothing is left to show.
@@ -367,13 +374,15 @@ class Pivot:
             result[name] = _shown(whole.get(_v(name), _nothing(len(whole))), verdict.notna())
             if self._fidelity:
                 result[f"{name}_fidelity"] = verdict.astype(object).where(verdict.notna(), None)
+                placed = whole.get(_p(name), _nothing(len(whole)))
+                result[f"{name}_placed_by"] = placed.astype(object).where(placed.notna(), None)
         result.attrs["loops"] = tuple(columns)
         return result
 
     def _empty(self) -> pd.DataFrame:
         columns = ["projid", "tstamp", "filename"]
         for name in self._names:
-            columns += [name, f"{name}_fidelity"] if self._fidelity else [name]
+            columns += [name, f"{name}_fidelity", f"{name}_placed_by"] if self._fidelity else [name]
         return pd.DataFrame(columns=columns)
 
 
@@ -399,6 +408,10 @@ def _f(name: str) -> str:
     return f"{_KEY}f{name}"
 
 
+def _p(name: str) -> str:
+    return f"{_KEY}p{name}"
+
+
 def _among(paths: pd.DataFrame, known: pd.DataFrame) -> pd.Series:
     """Which rows of `paths` are rows of `known`, by the index of `paths`."""
     marked = paths.merge(known.drop_duplicates().assign(known=True), how="left", on=list(paths.columns))
@@ -407,7 +420,7 @@ def _among(paths: pd.DataFrame, known: pd.DataFrame) -> pd.Series:
 
 def _fill(rows: pd.DataFrame, cells: pd.DataFrame, name: str, where: pd.Series) -> pd.DataFrame:
     """`rows` with the values of `name` in `cells`, which has the same rows, at the places `where`."""
-    for column in (_v(name), _f(name)):
+    for column in (_v(name), _f(name), _p(name)):
         new = cells[column].set_axis(rows.index)
         if column in rows.columns:
             new = new.where(where.set_axis(rows.index), rows[column])

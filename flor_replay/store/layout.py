@@ -9,6 +9,7 @@
     .flor/runs/<run>/checkpoints/   manifests and state graphs
     .flor/packs/                    tensors, content-addressed, of all runs
     .flor/inputs/                   listings of the ignored files that runs found, named by content
+    .flor/choices/                  what a person decided about statements that were refused
     .flor/index/                    derived: can be deleted at any time
 
 Light: imported by every script that records.
@@ -88,6 +89,11 @@ def packs(store: str) -> str:
 def inputs(store: str, name: str) -> str:
     """A listing of files (see `flor_replay.history.inputs`)."""
     return os.path.join(store, "inputs", f"{name}.json")
+
+
+def choice(store: str, name: str) -> str:
+    """What a person decided about a refused statement (see `flor_replay.replay.choices`)."""
+    return os.path.join(store, "choices", f"{name}.json")
 
 
 def digests(store: str) -> str:

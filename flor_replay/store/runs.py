@@ -85,6 +85,12 @@ class Run:
         verdict = self.info.get("fidelity")
         return verdict if isinstance(verdict, dict) else {}
 
+    @property
+    def placed_by(self) -> Mapping[str, str]:
+        """Of a replay: the logged names whose statement a person placed, with "accepted" or "edited"."""
+        found = self.info.get("placed_by")
+        return found if isinstance(found, dict) else {}
+
 
 def _alive(info: Mapping[str, Any], folder: layout.RunFolder) -> bool:
     process = info.get("process", {})

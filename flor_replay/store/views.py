@@ -22,6 +22,7 @@ RUN_COLUMNS = {
 REPLAY_COLUMNS = {
     "replay": "VARCHAR", "run": "VARCHAR", "tstamp": "TIMESTAMP", "status": "VARCHAR", "patched": "VARCHAR",
     "segment": "JSON", "verdict": "VARCHAR", "compared": "BIGINT", "first_difference": "JSON", "seconds": "DOUBLE",
+    "placed_by": "JSON",
 }  # fmt: skip
 CHECKPOINT_COLUMNS = {
     "run": "VARCHAR", "checkpoint": "VARCHAR", "loop": "VARCHAR", "iteration": "BIGINT", "point": "VARCHAR",
@@ -101,6 +102,7 @@ def _replay_row(run: Run) -> tuple[Any, ...]:
     return (
         run.run, run.replay_of, run.started, run.status, run.info.get("patched"), _json(run.info.get("segment")),
         verdict.get("verdict"), verdict.get("compared"), _json(verdict.get("first")), run.info.get("seconds"),
+        _json(run.placed_by),
     )  # fmt: skip
 
 

@@ -10,13 +10,16 @@ from flor_instrument.analysis.clocks import volatile_names
 from flor_instrument.analysis.liveness import Holder, live_names, lost_but_dead
 from flor_instrument.analysis.paths_taken import Place
 from flor_instrument.analysis.places import Where, where
-from flor_instrument.patches import Patch, Unit, hindsight
-from flor_instrument.propagation import Placement, Propagation, Refusal, propagate, remove
+from flor_instrument.by_hand import NotOnlyAdded, added
+from flor_instrument.patches import Patch, Unit, function_of, functions_in, hindsight
+from flor_instrument.propagation import Given, Placement, Propagation, Refusal, propagate, remove
 from flor_instrument.source import SourceError
 
 __all__ = [
     "Carried",
+    "Given",
     "Holder",
+    "NotOnlyAdded",
     "Patch",
     "Place",
     "Placement",
@@ -25,7 +28,10 @@ __all__ = [
     "SourceError",
     "Unit",
     "Where",
+    "added",
     "carried",
+    "function_of",
+    "functions_in",
     "hindsight",
     "live_names",
     "lost_but_dead",

@@ -10,9 +10,8 @@ import ast
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from weakref import WeakKeyDictionary
 
-from .source import Scope, Stmt
+from .source import DEFINITIONS, Scope, Stmt, kept
 from .tokens import Face, Renames, dice, face_of, plain
 
 ALIKE = 0.5  # below this two statements are not taken for the same one
@@ -20,21 +19,18 @@ SURE = 0.8  # from here on a pair counts as a confirmed neighbour by itself
 _TWINS = 12  # how far a trimmed end is opened again
 _CELLS = 40_000  # an alignment larger than this is cut at statements that stand once on both sides
 
-_contents: WeakKeyDictionary[Stmt, frozenset[tuple[object, ...]]] = WeakKeyDictionary()
 
-
+@kept
 def content_grams(statement: Stmt) -> frozenset[tuple[object, ...]]:
     """The features of everything inside a compound statement."""
-    known = _contents.get(statement)
-    if known is None:
-        parts: set[tuple[object, ...]] = set()
-        for inner in statement.walk():
-            if inner is not statement:
-                parts |= inner.face.grams
-        known = _contents[statement] = frozenset(parts)
-    return known
+    parts: set[tuple[object, ...]] = set()
+    for inner in statement.walk():
+        if inner is not statement:
+            parts |= inner.face.grams
+    return frozenset(parts)
 
 
+@kept
 def scope_grams(scope: Scope) -> frozenset[tuple[object, ...]]:
     """The features of a scope, without those of the functions and classes in it."""
     parts: set[tuple[object, ...]] = set()
@@ -46,8 +42,16 @@ def scope_grams(scope: Scope) -> frozenset[tuple[object, ...]]:
 class Likeness:
     """How alike statements of two files are, from 0 to 1, with the renames that are known by now."""
 
-    def __init__(self, renames: Renames | None = None) -> None:
+    def __init__(
+        self,
+        renames: Renames | None = None,
+        ours: frozenset[str] = frozenset(),
+        theirs: frozenset[str] = frozenset(),
+    ) -> None:
+        """`ours` and `theirs` are the names of the functions and classes on the two sides."""
         self._renames = renames or {}
+        self._ours = ours
+        self._theirs = theirs
         self._faces: dict[Stmt, Face] = {}
 
     def _new(self, statement: Stmt) -> Face:
@@ -64,6 +68,8 @@ class Likeness:
     def row(self, new: Stmt, olds: Sequence[Stmt], least: float = ALIKE) -> list[float]:
         """How alike `new` is to each of `olds`; what cannot reach `least` counts as 0."""
         family = new.family
+        if family in {"function", "class"}:
+            return [self._definition(new, old) if old.family == family else 0.0 for old in olds]
         if new.blocks:
             return [self._compound(new, old, family) if old.family == family else 0.0 for old in olds]
         left = self._new(new)
@@ -103,12 +109,9 @@ class Likeness:
             header = dice(left.grams, right.grams)
             if left.shape == right.shape and left.telling:
                 header = max(header, 0.6 + 0.35 * header)
-        if new.full_key == old.full_key:
+        if _same(new, old):
             return 1.0
         content = dice(content_grams(new), content_grams(old))
-        if family in {"function", "class"}:
-            same = getattr(new.node, "name", "") == getattr(old.node, "name", "!")
-            return max(0.8 + 0.2 * content, 0.0) if same else 0.25 * header + 0.75 * content
         if family == "loop" and (name := loop_name(new)) is not None and name == loop_name(old):
             header = max(header, 0.85)
         if family in {"Try", "with"}:
@@ -121,6 +124,34 @@ class Likeness:
         if content > 0.6:
             score = max(score, 0.5 + 0.4 * content)
         return min(score, 0.99)
+
+    def _definition(self, new: Stmt, old: Stmt) -> float:
+        """Functions and classes go by their names, and by their contents only if neither has a namesake."""
+        name, other = getattr(new.node, "name", ""), getattr(old.node, "name", "")
+        if name != other and (name in self._theirs or other in self._ours):
+            return 0.0
+        if name == other and _same(new, old):
+            return 1.0
+        ours, theirs = content_grams(new), content_grams(old)
+        if name == other:
+            return 0.8 + 0.2 * dice(ours, theirs)
+        if 0.25 + 0.75 * _at_most(ours, theirs) < ALIKE:
+            return 0.0
+        left, right = self._new(new), old.face
+        header = dice(left.grams, right.grams)
+        if left.shape == right.shape and left.telling:
+            header = max(header, 0.6 + 0.35 * header)
+        return 0.25 * header + 0.75 * dice(ours, theirs)
+
+
+def _at_most(left: frozenset[tuple[object, ...]], right: frozenset[tuple[object, ...]]) -> float:
+    """What the dice of two sets cannot exceed, by their sizes."""
+    total = len(left) + len(right)
+    return 2 * min(len(left), len(right)) / total if total else 1.0
+
+
+def _definitions(statements: Sequence[Stmt]) -> frozenset[str]:
+    return frozenset(one.node.name for one in statements if isinstance(one.node, DEFINITIONS))
 
 
 def loop_name(statement: Stmt) -> str | None:
@@ -176,7 +207,7 @@ def align(
 
     `hint` is an earlier alignment: pairs whose loops it has matched to other loops are made less likely.
     """
-    likeness = Likeness(renames)
+    likeness = Likeness(renames, _definitions(new), _definitions(old))
     result = Alignment()
     start = 0
     while start < min(len(new), len(old)) and _same(new[start], old[start]):
@@ -204,6 +235,8 @@ def align(
 
 
 def _same(new: Stmt, old: Stmt) -> bool:
+    if new.blocks and new.same_text(old):  # most functions are, from version to version: their tokens need not be read
+        return True
     return new.key == old.key and new.full_key == old.full_key
 
 

@@ -11,11 +11,13 @@ import ast
 from collections import Counter
 from collections.abc import Mapping
 
-from .anchor import Unplaced, View
-from .names import BUILTINS, FLOR_MODULES, bindings, imports, scope_parameters
+from .bound import BUILTINS, bindings, scope_parameters
+from .imported import FLOR_MODULES, imports
 from .renames import Votes
 from .source import FUNCTIONS, Scope, Source, Stmt
+from .spots import Unplaced
 from .tokens import plain
+from .view import View
 
 _ONE = 0.9  # the votes of one statement that is matched for sure
 _SEVERAL = 1.5  # votes that are more than one matched statement's
@@ -30,10 +32,11 @@ def confirm(view: View, statement: Stmt, place: Scope, renames: Mapping[str, str
 
 
 def _borne_out(view: View, scope: Scope, place: Scope, new: str, old: str, votes: Votes) -> bool:
-    root, _, rest = new.partition(".")
-    other, _, tail = old.partition(".")
     if _same_import(view, new, old):
         return True
+    new, old = _without_equal_ends(new, old)
+    root, _, rest = new.partition(".")
+    other, _, tail = old.partition(".")
     if root in imports(view.today) and root not in BUILTINS:
         return False
     if new.removeprefix("self.") == old.removeprefix("self."):
@@ -55,8 +58,17 @@ def _borne_out(view: View, scope: Scope, place: Scope, new: str, old: str, votes
     return _bound_alike(view, scope, place, new, old, exclusive)
 
 
+def _without_equal_ends(new: str, old: str) -> tuple[str, str]:
+    """`loss.item` is called `objective.item` where `loss` is called `objective`."""
+    left, right = new.split("."), old.split(".")
+    while len(left) > 1 and len(right) > 1 and left[-1] == right[-1]:
+        left.pop()
+        right.pop()
+    return ".".join(left), ".".join(right)
+
+
 def _bound_anywhere(source: Source, name: str) -> bool:
-    return any(name in bindings(source)[scope] or name in scope_parameters(scope) for scope in source.scopes)
+    return any(name in bindings(scope) or name in scope_parameters(scope) for scope in source.scopes)
 
 
 def _same_import(view: View, new: str, old: str) -> bool:
@@ -89,7 +101,7 @@ def _bound_alike(view: View, scope: Scope, place: Scope, new: str, old: str, exc
         if new in scope_parameters(here) and old in scope_parameters(there):
             return exclusive or new not in scope_parameters(there)
     for here in {*(mine for mine, _ in pairs), *(one for one in view.today.scopes if "." in new)}:
-        for binder in bindings(view.today)[here].get(new, []):
+        for binder in bindings(here).get(new, []):
             for there in view.candidates(here):
                 match = view.alignment(here, there)[0].forward.get(binder)
                 if match is None or not _binds(view, there, match, old):
@@ -102,7 +114,7 @@ def _bound_alike(view: View, scope: Scope, place: Scope, new: str, old: str, exc
 
 
 def _binds(view: View, scope: Scope, statement: Stmt, name: str) -> bool:
-    return statement in bindings(view.target)[scope].get(name, [])
+    return statement in bindings(scope).get(name, [])
 
 
 def _same_iterable(new: Stmt, old: Stmt) -> bool:
@@ -114,7 +126,7 @@ def _same_iterable(new: Stmt, old: Stmt) -> bool:
 
 def _kept(view: View, here: Scope, there: Scope, old: str) -> bool:
     """Whether the version's name is one of today's as well, and stands for itself."""
-    for binder in bindings(view.today)[here].get(old, []):
+    for binder in bindings(here).get(old, []):
         match = view.alignment(here, there)[0].forward.get(binder)
         if match is not None and _binds(view, there, match, old):
             return True

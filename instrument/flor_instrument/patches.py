@@ -7,19 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from .align import Alignment, align, scope_grams
-from .names import (
-    Import,
-    any_touch,
-    bindings,
-    header_use,
-    imports,
-    imports_of,
-    log_calls,
-    logged_name,
-    scope_parameters,
-    use_of,
-)
+from .bound import bindings, scope_parameters
+from .imported import Import, imports, imports_of
+from .logs import log_calls, logged_name
 from .source import DEFINITIONS, FUNCTIONS, Scope, Source, SourceError, Stmt, parse
+from .uses import any_touch, header_use, use_of
 
 
 @dataclass(frozen=True)
@@ -54,6 +46,7 @@ class Patch:
     today: Source | None = field(default=None, repr=False, compare=False)
     parts: tuple[Part, ...] = field(default=(), repr=False, compare=False)
     any_statement: bool = False
+    trails: dict[Stmt, Trail] = field(default_factory=dict, repr=False, compare=False, hash=False)
 
     @property
     def added(self) -> frozenset[Stmt]:
@@ -67,10 +60,18 @@ class Patch:
         return frozenset(carried)
 
 
+@dataclass
+class Trail:
+    """How far a unit has been carried along a history (newest first), and how it reads there; None where it was lost."""
+
+    path: list[bytes]
+    step: Patch | None
+
+
 def hindsight(recorded: bytes, today: bytes, *, any_statement: bool = False) -> Patch:
     """The hindsight patch between a recorded file and today's.
 
-    With `any_statement` every added statement counts, not only those that log. Raises SourceError.
+    With `any_statement` every added or changed statement counts, not only those that log. Raises SourceError.
     """
     base, new = parse(recorded), parse(today)
     if recorded == today:
@@ -79,6 +80,23 @@ def hindsight(recorded: bytes, today: bytes, *, any_statement: bool = False) -> 
         return _Finder(base, new, any_statement).patch()
     except RecursionError as error:
         raise SourceError("The file is nested too deeply to be analysed.") from error
+
+
+def function_of(patch: Patch, unit: int) -> str | None:
+    """The qualified name of the function that a unit stands in; None for one that stands in none."""
+    scope = patch.parts[unit].statement.block.scope
+    return scope.qualname if scope.kind == "function" else None
+
+
+def functions_in(data: bytes, *, logging: bool = False) -> frozenset[str]:
+    """The qualified names of a file's functions and methods, or of those that log. Raises SourceError."""
+    source = parse(data)
+    return frozenset(
+        scope.qualname
+        for scope in source.scopes
+        if scope.kind == "function"
+        and (not logging or any(not one.blocks and log_calls(source, one.node) for one in scope.flat))
+    )
 
 
 def pair_scopes(new: Source, old: Source) -> dict[Scope, Scope]:
@@ -199,7 +217,7 @@ class _Finder:
         return Patch(units, self.base, self.today, tuple(parts), self.any_statement)
 
     def _wanted(self) -> Iterator[Stmt]:
-        """Statements that are new or changed and that log (or, if any statement counts, all new ones)."""
+        """Statements that are new or changed and that log (or, if any statement counts, all of them)."""
         for statement in self.today.statements():
             if self.likeness.get(statement, 0.0) >= 1.0 and statement in self.counterpart:
                 continue
@@ -212,7 +230,7 @@ class _Finder:
             match = self.counterpart.get(statement)
             if match is not None and match.key == statement.key:
                 continue
-            if self._logs(self.today, statement) or (self.any_statement and match is None):
+            if self._logs(self.today, statement) or self.any_statement:
                 yield statement
 
     def _same_log_elsewhere(self, statement: Stmt) -> Stmt | None:
@@ -252,7 +270,7 @@ class _Finder:
                 continue
             if not self.is_added(statement):
                 continue
-            if any(name in call.split(".") for call in use_of(statement.node).calls):
+            if any(name in call.split(".") for call in use_of(statement).calls):
                 owner: Stmt | None = statement
                 inside = False
                 while owner is not None:
@@ -270,7 +288,7 @@ class _Finder:
         seen: set[Stmt] = {statement}
         while todo:
             current = todo.pop()
-            for chain in sorted(use_of(current.node).reads):
+            for chain in sorted(use_of(current).reads):
                 for need in self._feeding(chain, current):
                     if isinstance(need, Import):
                         wanted_imports.setdefault(need.text, need)
@@ -290,7 +308,7 @@ class _Finder:
         root, _, rest = chain.partition(".")
         scope = self._binding_scope(root, reader.block.scope)
         if scope is not None:
-            binders = bindings(self.today)[scope].get(root, [])
+            binders = bindings(scope).get(root, [])
             if all(isinstance(binder.node, ast.Import | ast.ImportFrom) for binder in binders):
                 for found in imports(self.today).get(root, ()):
                     if found.statement in binders and self._import_is_new(found):
@@ -306,7 +324,7 @@ class _Finder:
                 continue
             if name in scope_parameters(current):
                 return None
-            if name in bindings(self.today)[current]:
+            if name in bindings(current):
                 return current
         return None
 
@@ -317,7 +335,7 @@ class _Finder:
         if not all(self.is_added(binder) for binder in binders):
             return False
         old = self.pairs.get(scope)
-        return old is None or (name not in bindings(self.base)[old] and name not in scope_parameters(old))
+        return old is None or (name not in bindings(old) and name not in scope_parameters(old))
 
     def _new_statements(self, name: str, scope: Scope) -> Iterator[Stmt]:
         for statement in scope.flat:
@@ -338,7 +356,7 @@ class _Finder:
         members = [scope for scope in self.today.scopes if _within(scope, owner)]
         if old is not None:
             for scope in self.base.scopes:
-                if _within(scope, old) and (own in bindings(self.base)[scope] or attribute in bindings(self.base)[old]):
+                if _within(scope, old) and (own in bindings(scope) or attribute in bindings(old)):
                     return
         for statement in owner.flat:
             if attribute in header_use(statement).binds and self.is_added(statement):
@@ -378,8 +396,8 @@ def _within(scope: Scope, outer: Scope) -> bool:
 
 def _same_targets(new: Stmt, old: Stmt) -> bool:
     """`x = flor.log("x", f(y))` where `x = f(y)` stood: the same names are bound."""
-    ours, theirs = use_of(new.node).binds, use_of(old.node).binds
+    ours, theirs = use_of(new).binds, use_of(old).binds
     return bool(ours) and ours == theirs
 
 
-__all__ = ["Part", "Patch", "Unit", "hindsight", "imports_of", "pair_scopes"]
+__all__ = ["Part", "Patch", "Unit", "function_of", "functions_in", "hindsight", "imports_of", "pair_scopes"]

@@ -6,12 +6,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from .anchor import Unplaced, View
-from .patches import Patch, hindsight
-from .placer import Placer, Planned
+from .draft import Planned
+from .patches import Patch, Trail, hindsight
+from .placer import place
 from .proof import check
 from .source import SourceError, parse
-from .splice import Unwritable, apply_edits, undo
+from .splice import Edit, Unwritable, apply_edits, undo
+from .spots import Unplaced
+from .view import View
+
+PlacedBy = Literal["tool", "accepted", "edited"]  # by a person: an unsure place accepted, or the file given by hand
 
 
 @dataclass(frozen=True)
@@ -31,15 +35,26 @@ class Placement:
     start: int = field(default=0, repr=False)  # where `inserted` begins in the patched bytes
     inserted: bytes = field(default=b"", repr=False)
     original: bytes = field(default=b"", repr=False)  # what stood there before
+    after_line: int | None = None  # where `after` and `before` begin in the version as it was
+    before_line: int | None = None
+    placed_by: PlacedBy = "tool"
+    lead: int = field(default=0, repr=False)  # bytes of `inserted` before the statement's own text
+    at: int = field(default=0, repr=False)  # where `original` begins in the version as it was
+    at_line: int = 0  # and its line there
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """A unit that has no sure place in a version. `line` is its line in today's file."""
+    """A unit that has no sure place in a version. `line` is its line in today's file.
+
+    `unsure` is what would be put where, had the unit to be placed, with the lines of the result; empty where nothing
+    comes into question. It is for a person to look at and to accept.
+    """
 
     unit: int
     reason: str
     line: int | None
+    unsure: tuple[Placement, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,15 +73,29 @@ class _Plan:
     planned: dict[int, list[Planned]] = field(default_factory=dict)
     refused: dict[int, str] = field(default_factory=dict)
     already: set[int] = field(default_factory=set)
+    unsure: dict[int, list[Planned]] = field(default_factory=dict)  # of refused units
 
 
-def propagate(patch: Patch, target: bytes, path: Sequence[bytes] = ()) -> Propagation:
+@dataclass(frozen=True)
+class Given:
+    """What a person has decided for some units of a patch: these statements, at these places of the target."""
+
+    units: frozenset[int]
+    placements: tuple[Placement, ...]  # `at`, `lead`, `inserted`, `original` and what describes them count
+
+
+def propagate(
+    patch: Patch, target: bytes, path: Sequence[bytes] = (), given: Sequence[Given] = (), *, unsure: bool = False
+) -> Propagation:
     """Put each unit of the patch into `target`, or say why not. Never raises on account of the target.
 
     `path` holds the versions between the patch's base and the target, newest first. They are gone through step by
-    step for the units that have no sure place directly.
+    step for the units that have no sure place directly. Units in `given` are not looked at: they stand where a person
+    has put them. `unsure`: with each refusal the best place, where there is one.
     """
-    plan = _plan_safely(patch, target)
+    decided = frozenset(unit for one in given for unit in one.units)
+    only = frozenset(range(len(patch.units))) - decided if decided else None
+    plan = _plan_safely(patch, target, only, unsure)
     route = "direct"
     if plan.refused and path:
         stepped = _along(patch, target, path, frozenset(plan.refused))
@@ -79,7 +108,12 @@ def propagate(patch: Patch, target: bytes, path: Sequence[bytes] = ()) -> Propag
                 continue
             del plan.refused[unit]
             route = "history"
-    return _finish(patch, target, plan, route, path)
+    for one in given:
+        for placement in one.placements:
+            plan.planned.setdefault(placement.unit, []).append(_as_planned(placement))
+        for unit in one.units - plan.planned.keys():
+            plan.refused[unit] = "The file that was given by hand does not have it."
+    return _finish(patch, target, plan, route, path, decided)
 
 
 def remove(patched: bytes, placements: Iterable[Placement]) -> bytes:
@@ -90,9 +124,9 @@ def remove(patched: bytes, placements: Iterable[Placement]) -> bytes:
 # ---- planning ------------------------------------------------------------------------------------------------
 
 
-def _plan_safely(patch: Patch, target: bytes, only: frozenset[int] | None = None) -> _Plan:
+def _plan_safely(patch: Patch, target: bytes, only: frozenset[int] | None = None, unsure: bool = False) -> _Plan:
     try:
-        return _plan(patch, target, only)
+        return _plan(patch, target, only, unsure)
     except SourceError as error:
         reason = str(error)
     except (RecursionError, MemoryError):
@@ -101,7 +135,7 @@ def _plan_safely(patch: Patch, target: bytes, only: frozenset[int] | None = None
     return _Plan(refused=dict.fromkeys(wanted, reason))
 
 
-def _plan(patch: Patch, target: bytes, only: frozenset[int] | None) -> _Plan:
+def _plan(patch: Patch, target: bytes, only: frozenset[int] | None, unsure: bool) -> _Plan:
     assert patch.today is not None
     plan = _Plan()
     source = parse(target)
@@ -110,9 +144,11 @@ def _plan(patch: Patch, target: bytes, only: frozenset[int] | None) -> _Plan:
         if only is not None and number not in only:
             continue
         try:
-            found = Placer(patch, view, number, part).place()
+            found = place(patch, view, number, part)
         except Unplaced as reason:
             plan.refused[number] = str(reason)
+            if unsure:
+                plan.unsure[number] = _unsure(patch, view, number)
         except Unwritable as reason:
             plan.refused[number] = str(reason)
         except UnicodeEncodeError:
@@ -120,9 +156,43 @@ def _plan(patch: Patch, target: bytes, only: frozenset[int] | None) -> _Plan:
         else:
             if found is None:
                 plan.already.add(number)
-            else:
+            elif _in_order(found):
                 plan.planned[number] = found
+            else:
+                plan.refused[number] = "What the statement needs would stand on its other side in this version."
     return plan
+
+
+def _in_order(planned: list[Planned]) -> bool:
+    """Whether what today stands before the statement, and is no definition, would stand before it here too."""
+    ours = [one for one in planned if one.rank[0] == 1 and not _defines(one.text)]
+    return all(
+        (one.rank < other.rank) == (one.edit.start < other.edit.start)
+        for one in ours
+        for other in ours
+        if one.edit.start != other.edit.start
+    )
+
+
+def _defines(text: str) -> bool:
+    return text.startswith(("def ", "class ", "async def ", "@"))
+
+
+def _unsure(patch: Patch, view: View, number: int) -> list[Planned]:
+    try:
+        found = place(patch, view, number, patch.parts[number], unsure=True) or []
+        return found if _in_order(found) else []
+    except (Unplaced, Unwritable, UnicodeEncodeError):
+        return []
+
+
+def _as_planned(placement: Placement) -> Planned:
+    edit = Edit(placement.at, placement.original, placement.inserted, placement.lead)
+    return Planned(
+        placement.unit, placement.kind, edit, placement.text, placement.name, placement.replaces, placement.after,
+        placement.before, placement.renames, (1, placement.line), placement.after_line, placement.before_line,
+        placement.placed_by,
+    )  # fmt: skip
 
 
 # ---- step by step along the history -----------------------------------------------------------------------------
@@ -132,38 +202,46 @@ def _along(patch: Patch, target: bytes, path: Sequence[bytes], wanted: frozenset
     """Carry the wanted units through each version of the path, and from the last one into the target."""
     out = _Plan()
     for unit in sorted(wanted):
-        step = _single(patch, unit)
-        alive = True
-        for version in path:
-            if version == target:
-                continue
-            result = _finish(step, version, _plan_safely(step, version), "direct")
-            if result.refused or not result.placed:
-                # A version that cannot take the unit is stepped over.
-                continue
-            try:
-                carried = hindsight(version, result.source, any_statement=step.any_statement)
-            except SourceError:
-                alive = False
-                break
-            log = next((one for one in result.placed if one.kind == "log"), None)
-            kept = [
-                number
-                for number, part in enumerate(carried.parts)
-                if log is not None and part.statement.line == log.line
-            ]
-            if len(kept) != 1:
-                continue
-            step = _single(carried, kept[0])
-        if not alive:
+        step = _carried(patch, unit, [version for version in path if version != target])
+        if step is None:
             continue
         plan = _plan_safely(step, target)
-        for number, planned in plan.planned.items():
-            del number
+        for planned in plan.planned.values():
             out.planned[unit] = [replace(one, unit=unit) for one in planned]
         if plan.already:
             out.already.add(unit)
     return out
+
+
+def _carried(patch: Patch, unit: int, path: list[bytes]) -> Patch | None:
+    """The unit as the last version of the path would have it; None if it is lost on the way.
+
+    The patch remembers how far each unit has come: a history that is gone through version by version, each with a path
+    that is the last one's and one more, is gone through once.
+    """
+    statement = patch.parts[unit].statement
+    trail = patch.trails.get(statement)
+    if trail is None or trail.path != path[: len(trail.path)]:
+        trail = patch.trails[statement] = Trail([], _single(patch, unit))
+    for version in path[len(trail.path) :]:
+        if trail.step is not None:
+            trail.step = _carry_on(trail.step, version)
+        trail.path.append(version)
+    return trail.step
+
+
+def _carry_on(step: Patch, version: bytes) -> Patch | None:
+    """A patch of one unit, made anew from its place in `version`; a version that cannot take it is stepped over."""
+    result = _finish(step, version, _plan_safely(step, version), "direct")
+    if result.refused or not result.placed:
+        return step
+    try:
+        carried = hindsight(version, result.source, any_statement=step.any_statement)
+    except SourceError:
+        return None
+    log = next((one for one in result.placed if one.kind == "log"), None)
+    kept = [number for number, part in enumerate(carried.parts) if log and part.statement.line == log.line]
+    return _single(carried, kept[0]) if len(kept) == 1 else step
 
 
 def _single(patch: Patch, unit: int) -> Patch:
@@ -174,21 +252,31 @@ def _single(patch: Patch, unit: int) -> Patch:
 # ---- the result -------------------------------------------------------------------------------------------------
 
 
-def _finish(patch: Patch, target: bytes, plan: _Plan, route: str, path: Sequence[bytes] = ()) -> Propagation:
-    """Apply what was planned and prove it; what cannot be proven is refused."""
+def _finish(
+    patch: Patch,
+    target: bytes,
+    plan: _Plan,
+    route: str,
+    path: Sequence[bytes] = (),
+    decided: frozenset[int] = frozenset(),
+) -> Propagation:
+    """Apply what was planned and prove it; what cannot be proven is refused.
+
+    Units in `decided` are a person's: they must only be such that taking them out gives the version back.
+    """
     planned = dict(plan.planned)
     refused = dict(plan.refused)
     result = _apply(target, planned)
-    reason = _proof(patch, target, result, planned, path)
+    reason = _proof(patch, target, result, planned, path, decided)
     if reason is not None:
         for unit in sorted(planned):
             alone = {unit: planned[unit]}
-            why = _proof(patch, target, _apply(target, alone), alone, path)
+            why = _proof(patch, target, _apply(target, alone), alone, path, decided)
             if why is not None:
                 refused[unit] = why
                 del planned[unit]
         result = _apply(target, planned)
-        reason = _proof(patch, target, result, planned, path)
+        reason = _proof(patch, target, result, planned, path, decided)
         if reason is not None:
             refused.update(dict.fromkeys(planned, reason))
             planned = {}
@@ -197,12 +285,25 @@ def _finish(patch: Patch, target: bytes, plan: _Plan, route: str, path: Sequence
         source=result[0],
         placed=result[1],
         refused=tuple(
-            Refusal(unit, refused[unit], patch.units[unit].line if unit < len(patch.units) else None)
+            Refusal(
+                unit,
+                refused[unit],
+                patch.units[unit].line if unit < len(patch.units) else None,
+                _shown(target, plan.unsure.get(unit, [])),
+            )
             for unit in sorted(refused)
         ),
         already=tuple(sorted(plan.already)),
         route=route,
     )
+
+
+def _shown(target: bytes, planned: list[Planned]) -> tuple[Placement, ...]:
+    """The unsure places of one unit, if the result at least is a file with just these statements more."""
+    if not planned:
+        return ()
+    data, placements = _apply(target, {planned[0].unit: planned})
+    return placements if check(target, data, placements) is None else ()
 
 
 def _apply(target: bytes, planned: dict[int, list[Planned]]) -> tuple[bytes, tuple[Placement, ...]]:
@@ -226,7 +327,7 @@ def _apply(target: bytes, planned: dict[int, list[Planned]]) -> tuple[bytes, tup
     data, starts = apply_edits(target, (one.edit for one in ordered))
     placements: list[Placement] = []
     for one, start in zip(ordered, starts, strict=True):
-        line = data[: start + one.edit.lead].replace(b"\r\n", b"\n").replace(b"\r", b"\n").count(b"\n") + 1
+        line = line_at(data, start + one.edit.lead)
         text = one.text
         placements.append(
             Placement(
@@ -243,9 +344,20 @@ def _apply(target: bytes, planned: dict[int, list[Planned]]) -> tuple[bytes, tup
                 start,
                 one.edit.inserted,
                 one.edit.original,
+                one.after_line,
+                one.before_line,
+                one.placed_by,
+                one.edit.lead,
+                one.edit.start,
+                line_at(target, one.edit.start),
             )
         )
     return data, tuple(placements)
+
+
+def line_at(data: bytes, offset: int) -> int:
+    """The line, from 1, of the byte at `offset`."""
+    return data[:offset].replace(b"\r\n", b"\n").replace(b"\r", b"\n").count(b"\n") + 1
 
 
 def _one_definition_each(ordered: list[Planned]) -> list[Planned]:
@@ -267,6 +379,7 @@ def _proof(
     result: tuple[bytes, tuple[Placement, ...]],
     planned: dict[int, list[Planned]],
     path: Sequence[bytes],
+    decided: frozenset[int],
 ) -> str | None:
     data, placements = result
     if not planned:
@@ -274,9 +387,10 @@ def _proof(
     reason = check(target, data, placements)
     if reason is not None:
         return reason
-    if patch.today is None:
+    ours = frozenset(planned) - decided
+    if patch.today is None or not ours:
         return None
-    again = _plan_safely(patch, data, frozenset(planned))
+    again = _plan_safely(patch, data, ours)
     if again.refused and path:  # found along the history: that is the way on which it must be known again
         stepped = _along(patch, data, path, frozenset(again.refused))
         again.planned.update(stepped.planned)
@@ -287,4 +401,4 @@ def _proof(
     return None
 
 
-__all__ = ["Placement", "Propagation", "Refusal", "propagate", "remove"]
+__all__ = ["Given", "PlacedBy", "Placement", "Propagation", "Refusal", "line_at", "propagate", "remove"]

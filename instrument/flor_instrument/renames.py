@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 from .align import Alignment
 from .analysis.syntax import dotted
-from .names import parameters
-from .source import DEFINITIONS, FUNCTIONS, Stmt
+from .source import DEFINITIONS, FUNCTIONS, Stmt, kept
+from .uses import parameters
 
 
 @dataclass
@@ -61,8 +61,31 @@ def votes_of(alignment: Alignment) -> Votes:
     for new, old in alignment.forward.items():
         score = alignment.score[new]
         weight = 0.3 if score < 0.6 else score
-        _compare_statements(new, old, votes, weight)
+        if new.key == old.key and not new.blocks:
+            for chain, times in _its_own(new):
+                votes.add(chain, chain, weight * times)
+        else:
+            _compare_statements(new, old, votes, weight)
     return votes
+
+
+def votes_of_pair(new: Stmt, old: Stmt) -> Votes:
+    """The votes of two statements known to be the same, for plain names: their attributes may have been edited."""
+    found, votes = Votes(), Votes()
+    _compare_statements(new, old, found, 1.0)
+    for name, counter in found.counts.items():
+        for other, weight in counter.items():
+            if "." not in name and "." not in other:
+                votes.add(name, other, weight)
+    return votes
+
+
+@kept
+def _its_own(statement: Stmt) -> tuple[tuple[str, float], ...]:
+    """The chains that a statement votes for when its counterpart is its equal, and how often."""
+    votes = Votes()
+    _compare_statements(statement, statement, votes, 1.0)
+    return tuple((chain, counter[chain]) for chain, counter in votes.counts.items())
 
 
 def votes_of_arguments(new: Iterable[Stmt], old: Iterable[Stmt], alignment: Alignment, votes: Votes) -> None:

@@ -5,26 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 
-from .anchor import Unplaced, View
-from .names import (
-    BUILTINS,
-    FLOR_MODULES,
-    Import,
-    Position,
-    bindings,
-    bound_at,
-    has_star_import,
-    header_use,
-    imports,
-    own_chains,
-    prefixes,
-    scope_parameters,
-    use_of,
-)
+from .bound import BUILTINS, Position, bindings, bound_at, scope_parameters
+from .imported import FLOR_MODULES, Import, has_star_import, imports
 from .renames import Votes
-from .source import DEFINITIONS, Block, Scope, Source, Stmt
+from .source import DEFINITIONS, Block, Scope, Source, Stmt, kept
+from .spots import Unplaced
+from .uses import header_use, own_chains, prefixes, use_of
+from .view import View
 
 _CLEAR = 1.5  # how many times the votes of the runner-up a rename must have
 # flor-replay itself depends on these, so they can be imported wherever a replay runs.
@@ -112,7 +100,7 @@ class Resolver:
         """
         renames: dict[str, str] = {}
         needed: dict[str, Import] = {}
-        use = use_of(statement.node)
+        use = use_of(statement)
         self._free = frozenset(
             root for root in use.roots if not _bound_today(self._view.today, root, statement.block.scope)
         )
@@ -169,8 +157,8 @@ class Resolver:
             # From a star import or from elsewhere, in both versions.
             return True
         if deferred:
-            return name in BUILTINS or name in bindings(target)[target.module]
-        return bound_at(target, name, block, position)
+            return name in BUILTINS or name in bindings(target.module)
+        return bound_at(name, block, position)
 
     def _rename(
         self,
@@ -197,7 +185,10 @@ class Resolver:
         root = chain.partition(".")[0]
         if self._bound(root, block, position, deferred):
             return None
-        voted = self._voted(chain, block, position, self._view.overall_votes(), deferred)
+        voted = self._voted(chain, block, position, self._view.votes_about(root), deferred)
+        if voted is not None:  # that nothing else has become the same is seen where the version says it
+            votes = self._view.votes_about(root, voted[1].partition(".")[0])
+            voted = self._voted(chain, block, position, votes, deferred)
         if voted is None and root == "self" and "." in chain:
             # Code that was not in a class yet: `self.model` was the variable `model`.
             name = chain.split(".")[1]
@@ -264,7 +255,7 @@ class Resolver:
             return
         found = self._import_for(root)
         if found is not None:
-            if root in bindings(self._view.target)[self._view.target.module]:
+            if root in bindings(self._view.target.module):
                 if not self._imported_later(root):
                     raise Unplaced(f"The name `{root}` means something else in this version.")
                 raise Unplaced(f"The name `{root}` is not bound here in this version.")
@@ -316,21 +307,20 @@ def _is_free(target: Source, name: str) -> bool:
     return name in _free_reads(target)
 
 
-@lru_cache(maxsize=256)
+@kept
 def _free_reads(target: Source) -> frozenset[str]:
-    bound = {name for table in bindings(target).values() for name in table}
+    bound = {name for scope in target.scopes for name in bindings(scope)}
     bound.update(name for scope in target.scopes for name in scope_parameters(scope))
     read = {name for one in target.statements() for name in header_use(one).roots}
     return frozenset(read - bound)
 
 
 def _own_attributes(statement: Stmt) -> frozenset[str]:
-    return frozenset(bound for bound in use_of(statement.node).binds if "." in bound)
+    return frozenset(bound for bound in use_of(statement).binds if "." in bound)
 
 
 def _bound_today(today: Source, name: str, scope: Scope) -> bool:
-    table = bindings(today)
-    return any(name in table[one] or name in scope_parameters(one) for one in scope.chain())
+    return any(name in bindings(one) or name in scope_parameters(one) for one in scope.chain())
 
 
 def _defines(today: Source, attribute: str) -> bool:

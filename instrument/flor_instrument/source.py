@@ -8,13 +8,16 @@ stands in, and the scope whose statements are aligned together.
 from __future__ import annotations
 
 import ast
+import gc
 import re
 import tokenize
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property, wraps
 from io import BytesIO
+from typing import TypeVar
 
 from .tokens import Face, face_of, plain, tokens_of
 
@@ -24,6 +27,24 @@ _BYTES_LIMIT = 8_000_000
 LOOPS = (ast.For, ast.AsyncFor, ast.While)
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 DEFINITIONS = (*FUNCTIONS, ast.ClassDef)
+
+
+About = TypeVar("About")
+Said = TypeVar("Said")
+
+
+def kept(function: Callable[[About], Said]) -> Callable[[About], Said]:
+    """What the function says about a source, a scope or a statement is kept on that, and goes when it goes."""
+    name = f"_{function.__module__}.{function.__qualname__}"
+
+    @wraps(function)
+    def asked(about: About) -> Said:
+        known: dict[str, Said] = about.__dict__
+        if name not in known:
+            known[name] = function(about)
+        return known[name]
+
+    return asked
 
 
 class SourceError(Exception):
@@ -114,6 +135,17 @@ class Stmt:
     def loop(self) -> Stmt | None:
         """The innermost loop of the same scope whose body this stands in."""
         return innermost_loop(self.block)
+
+    def same_text(self, other: Stmt) -> bool:
+        """Whether both have the very same lines, at the same indentation."""
+        if (self.end_line - self.line, self.col, self.end_col) != (
+            other.end_line - other.line,
+            other.col,
+            other.end_col,
+        ):
+            return False
+        ours, theirs = self.source.lines, other.source.lines
+        return ours[self.line - 1 : self.end_line] == theirs[other.line - 1 : other.end_line]
 
     def inside(self, other: Stmt) -> bool:
         owner = self.block.owner
@@ -341,11 +373,24 @@ def _parse(data: bytes) -> ast.Module:
         raise
 
 
+@contextmanager
+def _collector_at_rest() -> Iterator[None]:
+    """Nothing of a tree is garbage while it is built, and looking for some takes longer than building it."""
+    works = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if works:
+            gc.enable()
+
+
 def _parse_as_is(data: bytes) -> ast.Module:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return ast.parse(data)
+            with _collector_at_rest():
+                return ast.parse(data)
     except SyntaxError as error:
         reason = (error.msg or "invalid syntax").rstrip(".")
         raise SourceError(f"The file cannot be parsed: {reason}.", error.lineno) from error
@@ -363,7 +408,31 @@ def _encoding(data: bytes) -> str:
     return encoding
 
 
-@lru_cache(maxsize=256)
+class _Parsed:
+    """The files that were parsed last. Bounded by size: a parsed file takes a hundred times its bytes."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._size = 0
+        self._known: dict[bytes, Source] = {}
+
+    def __call__(self, data: bytes) -> Source:
+        found = self._known.pop(data, None)
+        if found is None:
+            found = Source(data)
+            self._size += len(data)
+        self._known[data] = found  # the one last asked for comes last
+        while self._size > self._limit and len(self._known) > _PARSED_AT_LEAST:
+            oldest = next(iter(self._known))
+            del self._known[oldest]
+            self._size -= len(oldest)
+        return found
+
+
+_parsed = _Parsed(600_000)
+_PARSED_AT_LEAST = 4  # today's file, the one it was compared with, a version, and the version patched
+
+
 def parse(data: bytes) -> Source:
-    """The parsed file; the same contents are parsed once."""
-    return Source(data)
+    """The parsed file; the same contents are parsed once while they are in use. Raises SourceError."""
+    return _parsed(data)

@@ -58,7 +58,7 @@ _KEYWORDS = frozenset(
 Renames = Mapping[str, str]
 
 
-@lru_cache(maxsize=100_000)
+@lru_cache(maxsize=20_000)
 def tokens_of(text: str) -> tuple[str, ...]:
     """The tokens of `text` without layout: no comments, no trailing commas, strings without their quotes' style."""
     out: list[str] = []
@@ -123,7 +123,7 @@ def plain(head: Sequence[str], renames: Renames | None = None) -> tuple[str, ...
     return tuple(out)
 
 
-@lru_cache(maxsize=100_000)
+@lru_cache(maxsize=20_000)
 def face_of(tokens: tuple[str, ...]) -> Face:
     grams: set[tuple[object, ...]] = set()
     seen: dict[str, int] = {}

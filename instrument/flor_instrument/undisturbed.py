@@ -10,9 +10,12 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 
-from .anchor import Spot, View, first_index
-from .names import bindings, imports, scope_parameters, use_of
+from .bound import bindings, scope_parameters
+from .imported import imports
 from .source import Block, Scope, Stmt
+from .spots import Spot, first_index
+from .uses import use_of
+from .view import View
 
 Pair = tuple[Stmt | None, Stmt | None]
 
@@ -119,13 +122,13 @@ def _fed_alike(view: View, statement: Stmt, block: Block, near: Stmt | None) -> 
     scope, other = statement.block.scope, block.scope
     position = (near.line, near.col) if near is not None else (0, 0)
     text = "".join(view.target.lines)
-    use = use_of(statement.node)
+    use = use_of(statement)
     for chain in use.reads | use.binds:
         root = chain.partition(".")[0]
         if "." in chain and root not in imports(view.today) and not re.search(rf"\b{re.escape(chain)}\b", text):
             return False
     for root in use.roots:
-        ours, theirs = bindings(view.today)[scope].get(root, []), bindings(view.target)[other].get(root, [])
+        ours, theirs = bindings(scope).get(root, []), bindings(other).get(root, [])
         ours = [one for one in ours if one not in view.added]
         if not ours and not theirs:
             if (root in scope_parameters(scope)) != (root in scope_parameters(other)):

@@ -11,6 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from flor_replay.cli.shell import run
 from flor_replay.store.runs import Run
 from tests.support import COMMAND, Project
 
@@ -97,6 +100,24 @@ def journey(
     assert filled(project, names, run) == expected
     assert all(expected.values()), "the truth has no values"
     return project
+
+
+class Here:
+    """The command in this process, with the project as working directory: for what executes nothing."""
+
+    def __init__(self, project: Project, capture: pytest.CaptureFixture[str]) -> None:
+        self.project = project
+        self._capture = capture
+
+    def __call__(self, *words: str, code: int = 0) -> tuple[str, str]:
+        """What the command prints and says."""
+        replays = len(self.project.replays())
+        self._capture.readouterr()
+        assert run(list(words)) == code, self._capture.readouterr()
+        out, errors = self._capture.readouterr()
+        assert "Traceback" not in errors
+        assert len(self.project.replays()) == replays
+        return out, errors
 
 
 def bits(values: Sequence[Any]) -> list[str]:

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import ast
-import builtins
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 
 from .analysis.syntax import dotted
-from .source import DEFINITIONS, FUNCTIONS, Block, Scope, Source, Stmt
-
-BUILTINS = frozenset(dir(builtins)) | {"__file__", "__name__", "__doc__", "__class__", "__annotations__"}
-FLOR_MODULES = frozenset({"flor", "flor_replay", "flordb"})
+from .source import DEFINITIONS, Stmt, kept
 
 
 def prefixes(chain: str) -> Iterator[str]:
@@ -20,6 +15,12 @@ def prefixes(chain: str) -> Iterator[str]:
     while chain:
         yield chain
         chain = chain.rpartition(".")[0]
+
+
+def any_touch(chains: Iterable[str], others: Iterable[str]) -> bool:
+    """Whether a change of one of `others` can be seen through one of `chains` (`a` and `a.b` touch)."""
+    rest = tuple(others)
+    return any(one == two or one.startswith(two + ".") or two.startswith(one + ".") for one in chains for two in rest)
 
 
 @dataclass(frozen=True)
@@ -169,9 +170,10 @@ def parameters(arguments: ast.arguments) -> list[str]:
     return [argument.arg for argument in (*named, *stars)]
 
 
-@lru_cache(maxsize=20_000)
-def use_of(node: ast.AST) -> Use:
+@kept
+def use_of(statement: Stmt) -> Use:
     """What the statement does to names, with all that it contains."""
+    node = statement.node
     visitor = _Visitor()
     visitor.visit(node)
     reads = visitor.reads
@@ -220,12 +222,12 @@ def header_use(statement: Stmt) -> Use:
     if use is None:
         if len(_uses) > _MANY_USES:
             _uses.clear()
-        use = _uses[key] = _use_of_header(node) if statement.blocks else use_of(node)
+        use = _uses[key] = _use_of_header(node) if statement.blocks else use_of(statement)
     return use
 
 
 _uses: dict[tuple[type, tuple[str, ...]], Use] = {}  # statements of equal tokens do the same
-_MANY_USES = 100_000
+_MANY_USES = 20_000
 
 
 def _use_of_header(node: ast.stmt) -> Use:
@@ -249,188 +251,3 @@ def _use_of_header(node: ast.stmt) -> Use:
         frozenset(visitor.changes),
         frozenset(visitor.inner),
     )
-
-
-# ---- where a name gets its value -------------------------------------------------------------------------------
-
-
-@lru_cache(maxsize=512)
-def bindings(source: Source) -> dict[Scope, dict[str, list[Stmt]]]:
-    """For each scope, the statements that bind each of its names."""
-    out: dict[Scope, dict[str, list[Stmt]]] = {}
-    for scope in source.scopes:
-        table: dict[str, list[Stmt]] = {}
-        for statement in scope.flat:
-            for name in header_use(statement).binds:
-                table.setdefault(name, []).append(statement)
-            if isinstance(statement.node, ast.Global) and scope is not source.module:
-                for name in statement.node.names:
-                    table.setdefault(name, []).append(statement)
-        out[scope] = table
-    return out
-
-
-def scope_parameters(scope: Scope) -> list[str]:
-    node = scope.owner.node if scope.owner is not None else None
-    return parameters(node.args) if isinstance(node, FUNCTIONS) else []
-
-
-def excludes(binder: Stmt, block: Block) -> bool:
-    """Whether `binder` stands in another branch of an `if`, `try` or `match` that also has `block` in it."""
-    mine: dict[Stmt, Block] = {}
-    walk: Block | None = block
-    while walk is not None and walk.owner is not None:
-        mine[walk.owner] = walk
-        walk = walk.owner.block
-    walk = binder.block
-    while walk is not None and walk.owner is not None:
-        other = mine.get(walk.owner)
-        if other is not None:
-            if other is walk:
-                return False
-            roles = {other.role, walk.role}
-            if isinstance(walk.owner.node, ast.If):
-                return True
-            if isinstance(walk.owner.node, ast.Match):
-                return True
-            return any(role.startswith("handler") for role in roles) and walk.role not in {"body"}
-        walk = walk.owner.block
-    return False
-
-
-Position = tuple[int, int]  # line (from 1) and column
-END: Position = (1 << 30, 0)
-
-
-def bound_at(source: Source, name: str, block: Block, position: Position) -> bool:
-    """Whether `name` has a value where a statement is put into `block` at `position`."""
-    if name in BUILTINS:
-        return True
-    table = bindings(source)
-    scope = block.scope
-    for depth, current in enumerate(scope.chain()):
-        if depth and current.kind == "class":
-            continue
-        if name in scope_parameters(current):
-            return True
-        binders = table[current].get(name)
-        if not binders:
-            continue
-        if depth:
-            # Seen from inside a function the surrounding scope has run by the time of the call.
-            return True
-        usable = [binder for binder in binders if _reaches(binder, name, block, position)]
-        if usable:
-            return True
-        if current.kind == "function":
-            return False
-    return False
-
-
-def _reaches(binder: Stmt, name: str, block: Block, position: Position) -> bool:
-    if isinstance(binder.node, ast.Global | ast.Nonlocal):
-        return True
-    if (binder.line, binder.col) >= position:
-        return False
-    if isinstance(binder.node, ast.Delete):
-        return False
-    if isinstance(binder.node, ast.Try) and any(handler.name == name for handler in binder.node.handlers):
-        return any(inner.role.startswith("handler") and _within(block, inner) for inner in binder.blocks) or not all(
-            handler.name == name for handler in binder.node.handlers
-        )
-    return not excludes(binder, block)
-
-
-def _within(block: Block, outer: Block) -> bool:
-    walk: Block | None = block
-    while walk is not None:
-        if walk is outer:
-            return True
-        walk = walk.owner.block if walk.owner is not None else None
-    return False
-
-
-# ---- imports ---------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Import:
-    """One imported name: what it is bound to here (`name`) and what it stands for (`target`)."""
-
-    name: str
-    target: str
-    text: str
-    statement: Stmt
-
-
-@lru_cache(maxsize=512)
-def imports(source: Source) -> dict[str, list[Import]]:
-    """Every import of the file under the name that it binds."""
-    out: dict[str, list[Import]] = {}
-    for statement in source.statements():
-        for found in imports_of(statement):
-            out.setdefault(found.name, []).append(found)
-    return out
-
-
-def imports_of(statement: Stmt) -> list[Import]:
-    node = statement.node
-    found: list[Import] = []
-    if isinstance(node, ast.Import):
-        for alias in node.names:
-            suffix = f" as {alias.asname}" if alias.asname else ""
-            bound = alias.asname or alias.name.partition(".")[0]
-            found.append(Import(bound, alias.name, f"import {alias.name}{suffix}", statement))
-    elif isinstance(node, ast.ImportFrom) and node.module != "__future__":
-        origin = "." * node.level + (node.module or "")
-        for alias in node.names:
-            suffix = f" as {alias.asname}" if alias.asname else ""
-            text = f"from {origin} import {alias.name}{suffix}"
-            found.append(Import(alias.asname or alias.name, f"{origin}.{alias.name}", text, statement))
-    return found
-
-
-def has_star_import(source: Source) -> bool:
-    return any(
-        isinstance(statement.node, ast.ImportFrom) and statement.node.names[0].name == "*"
-        for statement in source.statements()
-    )
-
-
-# ---- log statements --------------------------------------------------------------------------------------------
-
-
-def log_calls(source: Source, node: ast.AST) -> list[ast.Call]:
-    """The calls of flor.log in `node`, under whatever name the file has imported it."""
-    table = imports(source)
-
-    def is_log(chain: str | None) -> bool:
-        if chain is None:
-            return False
-        root, _, rest = chain.partition(".")
-        for found in table.get(root, ()):
-            module = found.target.partition(".")[0]
-            if module in FLOR_MODULES:
-                full = found.target + ("." + rest if rest else "")
-                if full.partition(".")[2] == "log":
-                    return True
-        # A star import or a file that was given without its import: the name speaks for itself.
-        return chain == "flor.log" and not table.get("flor")
-
-    return [part for part in ast.walk(node) if isinstance(part, ast.Call) and is_log(dotted(part.func))]
-
-
-def logged_name(call: ast.Call) -> str | None:
-    """The name that a log call gives, if it stands there literally."""
-    given: ast.expr | None = call.args[0] if call.args else None
-    if given is None:
-        given = next((keyword.value for keyword in call.keywords if keyword.arg == "name"), None)
-    if isinstance(given, ast.Constant) and isinstance(given.value, str):
-        return given.value
-    return None
-
-
-def any_touch(chains: Iterable[str], others: Iterable[str]) -> bool:
-    """Whether a change of one of `others` can be seen through one of `chains` (`a` and `a.b` touch)."""
-    rest = tuple(others)
-    return any(one == two or one.startswith(two + ".") or two.startswith(one + ".") for one in chains for two in rest)

@@ -1,0 +1,149 @@
+"""What the statements that were placed in a version need of each of its runs, and so what is executed."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from flor_instrument import Place, carried, lost_but_dead, volatile_names, where
+
+from flor_replay.history.versions import History
+from flor_replay.plan import facts as plan_facts
+from flor_replay.plan import planner
+from flor_replay.plan.facts import RunFacts
+from flor_replay.plan.planner import Need, RunPlan
+from flor_replay.plan.segments import Segment
+from flor_replay.replay.proposal import Selection, VersionProposal
+from flor_replay.store.runs import Run
+
+
+def plan_version(
+    history: History,
+    version: VersionProposal,
+    known: Mapping[str, RunFacts],
+    everything: Sequence[Run],
+    selection: Selection,
+    jobs: int,
+    count: int,
+    prefix: str,
+) -> None:
+    """Fill in the version's plans: what is executed for each of its runs. `count`: of versions in all."""
+    assert version.patched is not None
+    sources = history.python_sources(version.patched)
+    version.volatile = volatile_names(sources.values())
+    share = max(1, -(-jobs * 2 // max(1, count)))  # workers that one run may use when many are replayed together
+    kept: dict[str, tuple[str | None, bool]] = {}  # what the patch carries, by script: its runs share the answer
+    deadness = functools.cache(functools.partial(lost_but_dead, sources))
+    for run in version.runs:
+        script = prefix + run.filename
+        facts = plan_facts.without_dead(known[run.run], script, prefix, deadness)
+        if script not in kept:
+            kept[script] = _carried(version, sources, script)
+        need, version.reason = _need(version, sources, script, facts, *kept[script])
+        if selection.iterations is not None and facts.main is not None:
+            loop, chosen = selection.iterations
+            if loop != facts.main.name:
+                version.plans[run.run] = RunPlan(run.run, (), f"its main loop is {facts.main.name!r}, not {loop!r}")
+                continue
+            need = replace(need, iterations=frozenset(i for i in range(facts.main.iterations) if i in chosen))
+        need, verdict = _still_needed(need, facts, run, version.patched, everything, selection.again)
+        if verdict is not None and not need.places:
+            version.filled[run.run] = verdict
+            version.plans[run.run] = RunPlan(run.run, (), "already filled")
+        elif not need.places:
+            version.plans[run.run] = RunPlan(
+                run.run, (), version.reason or "the statements are not reached by this script"
+            )
+        else:
+            version.plans[run.run] = planner.plan_run(facts, need, share)
+
+
+def _carried(version: VersionProposal, sources: Mapping[str, bytes], script: str) -> tuple[str | None, bool]:
+    """Whether the patch brings state of its own that lives across iterations."""
+    across: str | None = None
+    nested = False
+    for path, source in version.sources.items():
+        ranges = [(p.line, p.end_line) for file, p in version.placed if file.path == path]
+        if ranges:
+            found = carried(source, ranges, files=sources, script=script, path=path)
+            nested = nested or bool(found.across_nested)
+            if found.across_main and across is None:
+                across = next(iter(found.reasons), ", ".join(found.across_main))
+    return across, nested
+
+
+def _need(
+    version: VersionProposal,
+    sources: Mapping[str, bytes],
+    script: str,
+    facts: RunFacts,
+    across: str | None,
+    nested: bool,
+) -> tuple[Need, str]:
+    places: set[Place] = set()
+    words: dict[str, None] = {}
+    main = facts.main.name if facts.main else None
+    for file, placement in version.placed:
+        if placement.kind != "log":
+            continue
+        found = where(sources, script, (file.path, placement.line))
+        words[found.reason] = None
+        places |= found.places
+        others = [site for site in found.mains if site.name != main]
+        if others or len(found.mains) > 1:
+            # It stands in a main loop that replay is not planned by: that one runs before or after it.
+            places |= {Place.BEFORE, Place.AFTER}
+    if Place.BETWEEN in places:
+        places |= {Place.BEFORE, Place.AFTER}
+        places.discard(Place.BETWEEN)
+    return Need(frozenset(places), across, nested), "; ".join(words)
+
+
+_INSIDE = frozenset({Place.BEFORE_NESTED, Place.ITERATION, Place.NESTED, Place.BETWEEN_NESTED, Place.AFTER_NESTED})
+
+
+def _still_needed(
+    need: Need, facts: RunFacts, run: Run, patched: str, everything: Sequence[Run], again: bool
+) -> tuple[Need, str | None]:
+    """What earlier replays of the same patched version have not filled yet, and their verdict."""
+    trusted = ("exact", "close", "unchecked") if again else ("exact", "close", "unchecked", "diverged")
+    before = after = False
+    done: set[int] = set()
+    verdicts = []
+    whole = False
+    for replay in everything:
+        verdict = str(replay.fidelity.get("verdict"))
+        if replay.replay_of != run.run or replay.info.get("patched") != patched or verdict not in trusted:
+            continue
+        segment = Segment.from_data(dict(replay.info["segment"]))
+        if verdict == "diverged" and segment.kind != "whole":
+            continue
+        verdicts.append(verdict)
+        whole = whole or segment.kind == "whole"
+        before = before or segment.prefix
+        after = after or segment.suffix
+        done |= (
+            {index for index, _, _ in segment.exits}
+            if segment.kind == "exits"
+            else set(range(segment.start, segment.stop))
+        )
+    if not verdicts:
+        return need, None
+    from flor_replay.replay.fidelity import worst
+
+    verdict = worst(verdicts)
+    if whole:
+        return replace(need, places=frozenset()), verdict
+    places = set(need.places)
+    if before:
+        places.discard(Place.BEFORE)
+    if after or facts.main is None or facts.main.ended_by is None:
+        places.discard(Place.AFTER)
+    if facts.main is not None and places & _INSIDE:
+        wanted = need.iterations if need.iterations is not None else frozenset(range(facts.main.iterations))
+        rest = wanted - done
+        if not rest:
+            places -= _INSIDE
+        need = replace(need, iterations=rest)
+    return replace(need, places=frozenset(places)), verdict

@@ -1,0 +1,92 @@
+"""From today's files and the recorded runs to a proposal."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+
+from flor_replay.errors import StoreError
+from flor_replay.history.versions import History
+from flor_replay.plan import facts as plan_facts
+from flor_replay.replay.choices import Choices
+from flor_replay.replay.needs import plan_version
+from flor_replay.replay.placing import Placing
+from flor_replay.replay.proposal import Proposal, Selection, VersionProposal
+from flor_replay.replay.today import files_today
+from flor_replay.store.runs import Run
+
+
+def propose(
+    history: History,
+    root: str,
+    store: str,
+    paths: Sequence[str],
+    everything: Sequence[Run],
+    selection: Selection,
+    jobs: int,
+    *,
+    decide: Callable[[Sequence[VersionProposal], Choices], None] | None = None,
+) -> Proposal:
+    """Work out the proposal. Nothing is executed, and nothing but objects under refs/flor is written.
+
+    `decide` sees what was placed and refused before anything is planned, and may add to the choices.
+
+    Raises SourceProblem when a file cannot be parsed or none adds anything, UsageError when it is not in the project,
+    StoreError when there is nothing to replay.
+    """
+    recorded = [run for run in everything if not run.replay_of and run.rank == 0]
+    usable, left_out = _usable(history, recorded, selection)
+    if not recorded:
+        raise StoreError("no runs are recorded in this project yet: run the script once, then change it")
+    if not usable:
+        reasons = "; ".join(dict.fromkeys(reason for _, reason in left_out)) or "none matches the selection"
+        raise StoreError(f"none of the {len(recorded)} recorded runs can be replayed: {reasons}")
+    versions = _by_version(usable)
+    commits = [version.commit for version in versions]
+    prefix = os.path.relpath(os.path.realpath(root), os.path.realpath(history.top))
+    prefix = "" if prefix == "." else prefix + "/"
+    files, left_aside = files_today(history, root, paths, commits, selection.names, prefix)
+    choices = Choices(store)
+    placing = Placing(history, files, prefix, choices)
+    for number, version in enumerate(versions):
+        placing.place(number, version)
+    if decide is not None:
+        decide(versions, choices)
+        for number, version in enumerate(versions):
+            placing.place(number, version)
+    known = plan_facts.gather(usable)
+    for version in versions:
+        placing.commit(version)
+        if version.names:
+            plan_version(history, version, known, everything, selection, jobs, len(versions), prefix)
+    return Proposal(root, store, [file.patch for file in files], versions, left_out, left_aside, known, jobs)
+
+
+def _usable(history: History, recorded: Sequence[Run], selection: Selection) -> tuple[list[Run], list[tuple[Run, str]]]:
+    usable, left_out = [], []
+    chosen = [run for run in recorded if selection.runs is None or run.run in selection.runs]
+    if selection.last is not None:
+        chosen = chosen[-selection.last :]
+    known: dict[str, bool] = {}
+    for run in chosen:
+        commit = run.commit
+        if run.status == "running":
+            left_out.append((run, "it is still running"))
+        elif run.info.get("entry", {}).get("kind") == "interactive":
+            left_out.append((run, "it ran in a notebook or shell, which cannot be run again by itself"))
+        elif commit is None:
+            left_out.append((run, str(run.version.get("error", "it has no version"))))
+        elif not known.setdefault(commit, history.has(commit)):
+            left_out.append((run, f"its version {commit[:8]} is no longer in the repository"))
+        else:
+            usable.append(run)
+    return usable, left_out
+
+
+def _by_version(runs: Sequence[Run]) -> list[VersionProposal]:
+    """Newest first."""
+    found: dict[str, VersionProposal] = {}
+    for run in reversed(runs):
+        commit = str(run.commit)
+        found.setdefault(commit, VersionProposal(commit, [])).runs.insert(0, run)
+    return list(found.values())

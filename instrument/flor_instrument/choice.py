@@ -1,0 +1,84 @@
+"""Which place between two neighbours, where the version has something standing between them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .align import SURE
+from .effects import acts, binds, changes, reads_state
+from .logs import log_calls
+from .source import Block, Stmt
+from .spots import Unplaced
+from .uses import any_touch, use_of
+from .view import View
+
+_SURER = 0.15  # how much surer one neighbour must be than the other to decide over something that may matter
+EDGE = 0.5  # what the beginning or the end of a block counts against a statement
+
+
+@dataclass(frozen=True)
+class Side:
+    """One neighbour of the place: how sure it is, 0 where it is not the statement's very next one today."""
+
+    sure: float
+    anything: bool  # whether today has anything on this side
+
+
+def choose(
+    view: View, statement: Stmt, block: Block, low: int, high: int, reads: frozenset[str], left: Side, right: Side
+) -> int:
+    """The index in low..high that keeps what the statement reads as it was. Raises Unplaced where two may differ."""
+    gap = block.statements[low:high]
+    if not gap:
+        return low
+    state = reads_state(statement.node)
+    binding = [one for one in gap if binds(one, reads)]
+    touching = [one for one in gap if one in binding or changes(one, reads, state)]
+    if left.sure and not right.sure:
+        if left.sure < SURE and binding:
+            return max(one.index for one in binding) + 1
+        return low
+    if right.sure and not left.sure:
+        return high
+    if not left.sure:
+        if touching:
+            raise Unplaced("Neither of its neighbours stands in this version, and what does may matter.")
+        return low if left.anything else high
+    # Both neighbours are there, with something between them: the one that has changed less decides.
+    if EDGE < left.sure < SURE and binding:
+        return max(one.index for one in binding) + 1
+    if not touching and _feed_next(block, gap, high):
+        return low
+    edge = EDGE in {left.sure, right.sure}
+    if abs(left.sure - right.sure) >= (_SURER if touching else 0.02) and (touching or not edge):
+        return low if left.sure > right.sure else high
+    if not touching:
+        side = _grouped(view, statement)
+        if side is None and not log_calls(view.today, statement.node) and any(acts(one) for one in gap):
+            raise Unplaced(f"It could stand before or after line {gap[0].line}, and their order may matter.")
+        return high if side == "right" else low
+    first = touching[0]
+    raise Unplaced(f"It could stand before or after line {first.line}, which may change what it reads.")
+
+
+def _feed_next(block: Block, gap: list[Stmt], high: int) -> bool:
+    """Whether all that stands between the neighbours prepares the next one, and so belongs to it."""
+    statements = block.statements
+    return high < len(statements) and all(any_touch(use_of(statements[high]).reads, use_of(one).binds) for one in gap)
+
+
+def _grouped(view: View, statement: Stmt) -> str | None:
+    """Which neighbour the statement is written together with: blank lines separate it from the other."""
+    lines = view.today.lines
+    line = statement.line - 1
+    while line >= 1 and lines[line - 1].lstrip().startswith("#"):
+        # A comment above the statement introduces it.
+        line -= 1
+    above = line >= 1 and not lines[line - 1].strip()
+    below = statement.end_line < len(lines) and not lines[statement.end_line].strip()
+    if above == below:
+        return None
+    return "right" if above else "left"
+
+
+__all__ = ["EDGE", "Side", "choose"]

@@ -1,0 +1,262 @@
+"""Each stage of propagation by itself: what it is asked, and what it says."""
+
+from __future__ import annotations
+
+import ast
+import gc
+import weakref
+
+import pytest
+from flor_instrument import hindsight, propagate
+from flor_instrument.align import Likeness, align
+from flor_instrument.anchor import find_spot
+from flor_instrument.bound import bindings, bound_at
+from flor_instrument.choice import Side, choose
+from flor_instrument.confirmed import confirm
+from flor_instrument.effects import acts, binds, changes, reads_state
+from flor_instrument.imported import imports
+from flor_instrument.logs import log_calls, logged_name
+from flor_instrument.loops import check_loop
+from flor_instrument.neighbours import counterpart, neighbours
+from flor_instrument.renames import Votes, votes_of
+from flor_instrument.source import Source, Stmt, parse
+from flor_instrument.spots import Unplaced, first_index
+from flor_instrument.uses import any_touch, header_use, use_of
+from flor_instrument.view import View, words_of
+
+
+def view(today: str, version: str, added: str = "") -> View:
+    """The two files; the statement that `added` begins is the patch's own."""
+    source = Source(today.encode())
+    own = frozenset(one for one in source.statements() if added and source.text_of(one).startswith(added))
+    assert bool(own) == bool(added)
+    return View(source, Source(version.encode()), own)
+
+
+def find(source: Source, text: str) -> Stmt:
+    return next(one for one in source.statements() if source.text_of(one).startswith(text))
+
+
+# ---- sources
+
+
+def test_what_is_known_of_a_source_goes_with_it() -> None:
+    source = Source(b"import math\nx = math.pi\n")
+    assert list(bindings(source.module)) == ["math", "x"]
+    assert imports(source) is imports(source)
+    gone = weakref.ref(source)
+    del source
+    gc.collect()
+    assert gone() is None
+
+
+def test_only_so_many_parsed_files_are_kept() -> None:
+    first = parse(b"first = 1\n")
+    assert parse(b"first = 1\n") is first
+    filler = b"".join(b"value_%d = %d\n" % (number, number) for number in range(5_000))
+    for number in range(12):
+        parse(filler + b"last = %d\n" % number)
+    assert parse(b"first = 1\n") is not first
+
+
+def test_the_same_lines_are_the_same_text() -> None:
+    one = Source(b"def f(x):\n    return x\n")
+    two = Source(b"\n\ndef f(x):\n    return x\n")
+    other = Source(b"def f(x):\n    return -x\n")
+    assert one.module.flat[0].same_text(two.module.flat[0])
+    assert not one.module.flat[0].same_text(other.module.flat[0])
+
+
+# ---- what statements do to names
+
+
+@pytest.mark.parametrize(
+    ("text", "reads", "given", "changed"),
+    [
+        ("x = a.b + c", {"a.b", "c"}, {"x"}, set()),
+        ("x[i] = y", {"x", "i", "y"}, set(), {"x"}),
+        ("model.step(batch)", {"model.step", "batch"}, set(), {"model", "batch"}),
+        ("total = [t for t in ts]", {"ts"}, {"total"}, set()),
+    ],
+)
+def test_uses(text: str, reads: set[str], given: set[str], changed: set[str]) -> None:
+    use = use_of(Source(text.encode()).module.flat[0])
+    assert (use.reads, use.binds, use.changes) == (reads, given, changed)
+
+
+def test_a_header_is_not_its_suite() -> None:
+    loop = Source(b"for x in xs:\n    y = x\n").module.flat[0]
+    assert header_use(loop).binds == {"x"}
+    assert use_of(loop).binds == {"x", "y"}
+
+
+def test_any_touch_sees_through_attributes() -> None:
+    assert any_touch(["a.b"], ["a"])
+    assert any_touch(["a"], ["a.b"])
+    assert not any_touch(["a.b"], ["a.c"])
+
+
+def test_a_name_has_a_value_only_where_what_binds_it_comes_first() -> None:
+    source = Source(b"def f():\n    if a:\n        x = 1\n    else:\n        y = 2\n    z = 3\n")
+    then, otherwise, after = find(source, "x = 1"), find(source, "y = 2"), find(source, "z = 3")
+    assert not bound_at("x", then.block, (then.line, 0))
+    assert not bound_at("x", otherwise.block, (otherwise.line + 1, 0))  # the other branch
+    assert bound_at("x", after.block, (after.line, 0))
+    assert bound_at("len", after.block, (1, 0))
+
+
+def test_log_calls_under_any_name() -> None:
+    source = Source(b"from flor import log as note\nnote('loss', 1)\nprint('loss')\n")
+    assert [logged_name(call) for one in source.statements() for call in log_calls(source, one.node)] == ["loss"]
+
+
+# ---- alignment
+
+
+def test_functions_go_by_name_where_there_is_a_namesake() -> None:
+    today = Source(b"def a():\n    x = 1\n    y = 2\n\ndef b():\n    z = 3\n")
+    version = Source(b"def b():\n    x = 1\n    y = 2\n\ndef c():\n    z = 3\n")
+    pairs = {
+        getattr(new.node, "name", ""): getattr(old.node, "name", "")
+        for new, old in align(today.module.flat, version.module.flat).forward.items()
+    }
+    assert pairs.get("b") == "b"
+    assert pairs.get("a") != "b"
+
+
+def test_a_function_without_a_namesake_goes_by_its_contents() -> None:
+    body = b"    one = compute(1)\n    two = compute(one)\n    return two\n"
+    today, version = Source(b"def new_name():\n" + body), Source(b"def old_name():\n" + body)
+    assert Likeness()(today.module.flat[0], version.module.flat[0]) >= 0.75
+
+
+def test_votes_say_what_a_name_has_become() -> None:
+    today = Source(b"net = Net()\nout = net(x)\nnet.step(out)\n")
+    version = Source(b"model = Net()\nout = model(x)\nmodel.step(out)\n")
+    found = align(today.module.flat, version.module.flat)
+    assert votes_of(found).renames()["net"] == "model"
+
+
+def test_equal_statements_vote_for_themselves() -> None:
+    source, same = Source(b"a.b = f(a.c)\n"), Source(b"a.b = f(a.c)\n")
+    votes = votes_of(align(source.module.flat, same.module.flat))
+    assert votes.counts["a"] == {"a": 2.0}
+    assert votes.counts["f"] == {"f": 1.0}
+
+
+# ---- the view
+
+
+def test_words_of_a_scope_are_its_own() -> None:
+    source = Source(b"top = 1\ndef f(arg=default):\n    inside = arg\nlast = 2\n")
+    assert {"top", "last", "default"} <= words_of(source.module)
+    assert "inside" not in words_of(source.module)
+    assert "inside" in words_of(source.by_name["f"])
+
+
+def test_votes_about_a_name_come_from_the_scopes_that_mention_it() -> None:
+    today = "def f(x):\n    net = Net(x)\n    return net\n\n\ndef g(y):\n    other = Other(y)\n    return other\n"
+    seen = view(today, today.replace("net", "model").replace("other", "thing"))
+    assert seen.votes_about("net").renames() == {"net": "model"}
+    assert "thing" in seen.votes_about("net", "thing").renames().values()
+    assert seen.renames_of_lost(["net.weight", "other"]) == {"net": "model", "other": "thing"}
+
+
+# ---- neighbours, loops, what stands between
+
+
+def test_a_lost_compound_statement_is_known_by_its_last_matched_part() -> None:
+    seen = view("with a:\n    x = f(1)\n    y = g(x)\nlog(y)\n", "x = f(1)\ny = g(x)\n", "log(y)")
+    alignment, _ = seen.alignment(seen.today.module, seen.target.module)
+    before, after = neighbours(seen, find(seen.today, "log(y)"))
+    assert not after
+    found = counterpart(before[0], alignment, last=True)
+    assert found is not None and seen.target.text_of(found) == "y = g(x)"
+
+
+def test_a_statement_stays_in_its_loop() -> None:
+    seen = view("for x in xs:\n    y = f(x)\n    log(y)\n", "y = f(x)\nprint(y)\n", "log(y)")
+    alignment, _ = seen.alignment(seen.today.module, seen.target.module)
+    assert seen.target.module.body is not None
+    with pytest.raises(Unplaced, match="loop"):
+        check_loop(seen, find(seen.today, "log(y)"), seen.target.module.body, False, alignment)
+
+
+def test_effects() -> None:
+    step = Source(b"optimizer.step()\n").module.flat[0]
+    assert acts(step)
+    assert not binds(step, frozenset({"loss"}))
+    assert changes(step, frozenset({"optimizer"}), False)
+    assert not changes(step, frozenset({"model"}), False)
+    assert changes(step, frozenset({"model"}), True)  # norm(model) is another value after a step
+    assert reads_state(ast.parse("flor.log('n', norm(model))").body[0])
+    assert not reads_state(ast.parse("flor.log('n', float(loss))").body[0])
+
+
+def test_between_two_sure_neighbours_what_matters_is_not_guessed() -> None:
+    seen = view("a = f()\nlog(a)\nb = g()\n", "a = f()\na = h(a)\nb = g()\n", "log(a)")
+    body = seen.target.module.body
+    assert body is not None
+    sure, log = Side(1.0, True), find(seen.today, "log(a)")
+    with pytest.raises(Unplaced, match="before or after line 2"):
+        choose(seen, log, body, 1, 2, frozenset({"a"}), sure, sure)
+    assert choose(seen, log, body, 1, 2, frozenset({"a"}), sure, Side(0.6, True)) == 1
+    assert choose(seen, log, body, 1, 2, frozenset({"a"}), Side(0.6, True), sure) == 2
+
+
+def test_nothing_goes_before_a_docstring() -> None:
+    body = Source(b'"""What it is."""\nfrom __future__ import annotations\nx = 1\n').module.body
+    assert body is not None and first_index(body) == 2
+
+
+# ---- anchors
+
+
+def spot_line(today: str, version: str, added: str) -> int:
+    seen = view(today, version, added)
+    return find_spot(seen, find(seen.today, added), lambda _new, _old: frozenset(), {}).line
+
+
+def test_the_place_is_between_the_neighbours() -> None:
+    assert spot_line("a = f()\nlog()\nb = g()\n", "z = 0\na = f()\nb = g()\n", "log()") == 3
+
+
+def test_a_next_sibling_in_another_block_takes_the_statement_with_it() -> None:
+    today = "if main():\n    show('seed', seed)\n    show('start', True)\n    log()\nrun(1)\n"
+    version = (
+        "if main():\n    show('seed', seed)\nx = 1\nif train:\n    if main():\n        show('start', True)\nrun(1)\n"
+    )
+    assert spot_line(today, version, "log()") == 6
+
+
+# ---- renames
+
+
+@pytest.mark.parametrize(("new", "old"), [("loss", "objective"), ("loss.item", "objective.item")])
+def test_a_rename_is_borne_out_by_what_binds_the_names(new: str, old: str) -> None:
+    seen = view("loss = f(x)\nlog(loss.item())\n", "objective = f(x)\n", "log(")
+    confirm(seen, find(seen.today, "log("), seen.target.module, {new: old}, Votes())
+
+
+def test_a_rename_that_nothing_bears_out_is_refused() -> None:
+    seen = view("loss = f(x)\nlog(loss)\n", "x = f(x)\nepoch = 2\n", "log(")
+    with pytest.raises(Unplaced, match="not certain"):
+        confirm(seen, find(seen.today, "log("), seen.target.module, {"loss": "epoch"}, Votes())
+
+
+# ---- along a history
+
+
+def test_a_history_is_gone_through_once() -> None:
+    base = b"import flor\nnet = Net()\nfor x in xs:\n    out = net(x)\n    loss = crit(out)\n    back(loss)\n"
+    today = base.replace(b"    back(loss)\n", b"    flor.log('loss', loss)\n    back(loss)\n")
+    history = [base, base.replace(b"crit", b"measure"), base.replace(b"crit", b"measure").replace(b"net", b"model")]
+    history.append(b"import flor\nwhile True:\n    pass\n")  # has no place for it
+    history.append(history[-1] + b"x = 1\n")
+    patch = hindsight(base, today)
+    ends = [propagate(patch, one, tuple(history[:place])) for place, one in enumerate(history)]
+    assert [bool(one.placed) for one in ends] == [True, True, True, False, False]
+    (trail,) = patch.trails.values()
+    assert trail.path == history[:4]
+    afresh = hindsight(base, today)
+    assert propagate(afresh, history[4], tuple(history[:4])).refused == ends[4].refused
