@@ -82,7 +82,10 @@ def change_constant(text: str, chance: Random, near: bool) -> str | None:
     found = [
         token
         for token in tokens(text)
-        if token.type == tokenize.NUMBER and token.string.isdigit() and MARK not in token.line
+        if token.type == tokenize.NUMBER
+        and token.string.isdigit()
+        and MARK not in token.line
+        and SUPPORT not in token.line
     ]
     if not found:
         return None
@@ -106,6 +109,7 @@ def edit_expression(text: str, chance: Random, near: bool) -> str | None:
         and node.lineno == node.end_lineno
         and own_lines(lines, node)
         and not marked(node)
+        and not for_mark(node)
         and "#" not in lines[node.lineno - 1]
         and not isinstance(node.value, ast.Tuple | ast.Lambda | ast.Yield | ast.IfExp)
     ]

@@ -178,3 +178,53 @@ def train_step(state, out):
 """
     result = propagate(hindsight(base, today), old)
     assert not result.placed
+
+
+SCORE = b"""\
+import flor
+
+
+def score(state, total, y):
+    grad = total + state.norm()
+    with guard():
+        count = total + grad
+        state.step(y)
+    return grad
+"""
+# What is `grad` today was called `count` then, and what gives today's `count` its value is not in the function.
+IN_A_HELPER = b"""\
+import flor
+
+
+def do_part(count, state, total, y):
+    grad = total + count
+    state.step(y)
+    return grad
+
+
+def score(state, total, y):
+    count = total + state.norm()
+    with guard():
+        grad = do_part(count, state, total, y)
+    return count
+"""
+NOT_YET = b"""\
+import flor
+
+
+def score(state, total, y):
+    count = total + state.norm()
+    with guard():
+        state.step(y)
+    return count
+"""
+
+
+@pytest.mark.xfail(
+    strict=True, reason="resolve: the version's name is bound by the counterpart of another name's binder"
+)
+@pytest.mark.parametrize("old", [IN_A_HELPER, NOT_YET])
+def test_name_that_stood_for_something_else(old: bytes) -> None:
+    today = SCORE.replace(b"        state.step(y)\n", b'        state.step(y)\n        flor.log("count", count)\n')
+    result = propagate(hindsight(SCORE, today), old)
+    assert b'flor.log("count", count)' not in result.source
