@@ -77,7 +77,7 @@ def verdict(case: Case, result: Propagation) -> str:
         return "refused"
     if same(result.source, case.truth):
         return "right"
-    return "equivalent" if equivalent(result.source, case.truth) else "wrong"
+    return "equivalent" if equivalent(result.source, case.truth, case.target) else "wrong"
 
 
 def main() -> int:

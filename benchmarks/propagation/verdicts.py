@@ -38,6 +38,10 @@ _QUIET_CALLS = frozenset(
 )
 
 
+# What hands control to somebody else, or gives a name a value in the middle of an expression.
+_LEAVING = (ast.Yield, ast.YieldFrom, ast.Await, ast.NamedExpr)
+
+
 def verdict(result: bytes | None, target: bytes, truth: bytes, positive: bool) -> str:
     """The verdict on a patched target; None stands for a refusal. An unchanged target counts as one."""
     if result is None or same(result, target):
@@ -46,7 +50,7 @@ def verdict(result: bytes | None, target: bytes, truth: bytes, positive: bool) -
         return "wrong"
     if same(result, truth):
         return "right"
-    return "equivalent" if equivalent(result, truth) else "wrong"
+    return "equivalent" if equivalent(result, truth, target) else "wrong"
 
 
 def same(one: bytes, two: bytes) -> bool:
@@ -59,10 +63,15 @@ def same(one: bytes, two: bytes) -> bool:
         return one.split() == two.split()
 
 
-def equivalent(result: bytes, truth: bytes) -> bool:
-    """One statement stands elsewhere in the same block, and nothing between the two places has to do with it."""
+def equivalent(result: bytes, truth: bytes, target: bytes) -> bool:
+    """The statement that `target` lacks stands elsewhere in the same block, and nothing between has to do with it.
+
+    Which of two neighbours that changed places it is matters: a log may go past an assignment of something else, but
+    not past the assignment that it reads, although that one could be said to have gone past a log.
+    """
     try:
         ours, theirs = list(_blocks(_parse(result))), list(_blocks(_parse(truth)))
+        added = _count(theirs) - _count(list(_blocks(_parse(target))))
     except (SyntaxError, ValueError):
         return False
     if len(ours) != len(theirs):
@@ -78,6 +87,8 @@ def equivalent(result: bytes, truth: bytes) -> bool:
         return False
     block, mine, other = differing[0]
     for low, text in enumerate(mine):
+        if text not in added:
+            continue
         rest = mine[:low] + mine[low + 1 :]
         for high in (index for index, one in enumerate(other) if one == text):
             if other[:high] + other[high + 1 :] == rest:
@@ -91,6 +102,8 @@ def equivalent(result: bytes, truth: bytes) -> bool:
 def independent(node: ast.stmt, logged: ast.stmt) -> bool:
     """Whether a statement neither gives nor changes anything that the logging statement looks at."""
     reads = {part.id for part in ast.walk(logged) if isinstance(part, ast.Name)}
+    if any(isinstance(part, _LEAVING) for part in ast.walk(node)):
+        return False
     if isinstance(node, ast.Import | ast.ImportFrom):
         return not {alias.asname or alias.name.partition(".")[0] for alias in node.names} & reads
     if isinstance(node, ast.Pass) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
@@ -126,6 +139,10 @@ def _header(node: ast.stmt) -> str:
     ]
     plain = [str(value) for _, value in ast.iter_fields(node) if isinstance(value, str | int)]
     return "|".join((type(node).__name__, *own, *plain))
+
+
+def _count(blocks: list[list[ast.stmt]]) -> Counter[str]:
+    return Counter(_header(node) for block in blocks for node in block)
 
 
 def _blocks(tree: ast.AST) -> Iterator[list[ast.stmt]]:

@@ -103,11 +103,14 @@ def pair_scopes(new: Source, old: Source) -> dict[Scope, Scope]:
     """Scopes by qualified name, then what is left by content."""
     pairs: dict[Scope, Scope] = {}
     taken: set[Scope] = set()
-    for scope in new.scopes:
-        same = old.by_name.get(scope.qualname)
-        if same is not None and same.kind == scope.kind and same not in taken:
-            pairs[scope] = same
-            taken.add(same)
+    named = _by_name(old)
+    for name, ours in _by_name(new).items():
+        theirs = named.get(name, [])
+        # Of several of one name (a property and its setter) the first is the first, if none came or went.
+        for scope, same in zip(ours if len(ours) == len(theirs) else ours[:1], theirs, strict=False):
+            if same.kind == scope.kind:
+                pairs[scope] = same
+                taken.add(same)
     left = [scope for scope in new.scopes if scope not in pairs]
     for scope in left:
         grams = scope_grams(scope)
@@ -122,6 +125,13 @@ def pair_scopes(new: Source, old: Source) -> dict[Scope, Scope]:
             pairs[scope] = best[1]
             taken.add(best[1])
     return pairs
+
+
+def _by_name(source: Source) -> dict[str, list[Scope]]:
+    found: dict[str, list[Scope]] = {}
+    for scope in source.scopes:
+        found.setdefault(scope.qualname, []).append(scope)
+    return found
 
 
 class _Finder:

@@ -125,6 +125,8 @@ class Stmt:
         """Equal for statements that are equal with all that they contain."""
         if not self.blocks:
             return self.key
+        for nested in reversed([one for one in self.walk() if one.blocks and one is not self]):
+            _ = nested.full_key  # the innermost first: a long chain of `elif` needs no recursion then
         inner = (
             f"{block.role}:{' '.join(block.header)}{{" + "\x1e".join(s.full_key for s in block.statements) + "}"
             for block in self.blocks
@@ -156,10 +158,13 @@ class Stmt:
         return False
 
     def walk(self) -> Iterator[Stmt]:
-        yield self
-        for block in self.blocks:
-            for statement in block.statements:
-                yield from statement.walk()
+        """The statement and all that it contains, in the order of the text."""
+        todo = [self]
+        while todo:
+            statement = todo.pop()
+            yield statement
+            for block in reversed(statement.blocks):
+                todo += reversed(block.statements)
 
 
 def is_docstring(statement: Stmt) -> bool:
@@ -219,6 +224,9 @@ class Source:
             self.lines = [line.decode(encoding) for line in self.raw_lines]
         except (UnicodeDecodeError, LookupError) as error:
             raise SourceError(f"The file cannot be decoded as {self.encoding}.") from error
+        last = max((node.end_lineno or 0 for node in self.tree.body[-1:]), default=0)
+        if last > len(self.lines) or (encoding != "utf-8" and not self._line_by_line(encoding)):
+            raise SourceError(f"The file is written in {self.encoding}, which cannot be edited line by line.")
         if bom and self.lines:
             self.lines[0] = self.lines[0].removeprefix("\ufeff")
         self.scopes: list[Scope] = []
@@ -231,6 +239,19 @@ class Source:
             self._fill(module.body, self.tree.body)
         except RecursionError as error:
             raise SourceError("The file is nested too deeply to be analysed.") from error
+
+    def _line_by_line(self, encoding: str) -> bool:
+        """Whether each line of the bytes is one line of text and comes out of it again: `unicode_escape` makes lines
+        of its own, so that nothing stands where the parser says."""
+        try:
+            return all(
+                len(line.splitlines()) == len(raw.splitlines()) and line.encode(encoding) == raw
+                if not line.isascii() or line.encode() != raw
+                else True
+                for line, raw in zip(self.lines, self.raw_lines, strict=True)
+            )
+        except UnicodeEncodeError:
+            return False
 
     @cached_property
     def newline(self) -> str:
@@ -404,7 +425,8 @@ def _encoding(data: bytes) -> str:
     try:
         encoding, _ = tokenize.detect_encoding(BytesIO(data).readline)
     except SyntaxError as error:
-        raise SourceError("The file names an encoding that does not exist.") from error
+        # Of the first two lines, which must be UTF-8 where they name nothing else.
+        raise SourceError(f"The file cannot be decoded: {str(error).rstrip('.')}.") from error
     return encoding
 
 

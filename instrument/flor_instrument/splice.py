@@ -151,10 +151,15 @@ def _string_lines(text: str) -> set[int]:
     if '"""' not in text and "'''" not in text and "\\" not in text:
         return set()
     frozen: set[int] = set()
+    opened: list[int] = []  # from Python 3.12 on a formatted string is several tokens
     try:
         for token in tokenize.generate_tokens(io.StringIO(text + "\n").readline):
-            if token.type == tokenize.STRING:
-                frozen.update(range(token.start[0] + 1, token.end[0] + 1))
+            kind = tokenize.tok_name[token.type]
+            if kind in {"FSTRING_START", "TSTRING_START"}:
+                opened.append(token.start[0])
+            start = opened.pop() if kind in {"FSTRING_END", "TSTRING_END"} else token.start[0]
+            if kind in {"STRING", "FSTRING_END", "TSTRING_END"}:
+                frozen.update(range(start + 1, token.end[0] + 1))
     except (tokenize.TokenError, IndentationError, SyntaxError):
         return frozen
     return frozen
