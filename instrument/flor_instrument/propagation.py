@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from .draft import Planned
-from .patches import Patch, Trail, hindsight
+from .patches import Part, Patch, Trail, hindsight
 from .placer import place
 from .proof import check
 from .source import SourceError, parse
@@ -156,16 +156,18 @@ def _plan(patch: Patch, target: bytes, only: frozenset[int] | None, unsure: bool
         else:
             if found is None:
                 plan.already.add(number)
-            elif _in_order(found):
+            elif _in_order(part, found):
                 plan.planned[number] = found
             else:
                 plan.refused[number] = "What the statement needs would stand on its other side in this version."
     return plan
 
 
-def _in_order(planned: list[Planned]) -> bool:
-    """Whether what today stands before the statement, and is no definition, would stand before it here too."""
-    ours = [one for one in planned if one.rank[0] == 1 and not _defines(one.text)]
+def _in_order(part: Part, planned: list[Planned]) -> bool:
+    """Whether what stands before the statement in its function today, and is no definition, would do so here too."""
+    scope = part.statement.block.scope
+    lines = {one.line for one in (part.statement, *part.support) if one.block.scope is scope}
+    ours = [one for one in planned if one.rank[0] == 1 and one.rank[1] in lines and not _defines(one.text)]
     return all(
         (one.rank < other.rank) == (one.edit.start < other.edit.start)
         for one in ours
@@ -181,7 +183,7 @@ def _defines(text: str) -> bool:
 def _unsure(patch: Patch, view: View, number: int) -> list[Planned]:
     try:
         found = place(patch, view, number, patch.parts[number], unsure=True) or []
-        return found if _in_order(found) else []
+        return found if _in_order(patch.parts[number], found) else []
     except (Unplaced, Unwritable, UnicodeEncodeError):
         return []
 
