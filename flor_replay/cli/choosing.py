@@ -89,7 +89,13 @@ def _edit(version: VersionProposal, file: FileResult, choices: Choices, command:
         raise SourceProblem(f"{name}: the editor ended with {done.returncode}, so nothing is taken; the file is {path}")
     try:
         with open(path, "rb") as edited:
-            lines = edited.read().splitlines(keepends=True)
+            data = edited.read()
+        if data == sheet:
+            shutil.rmtree(folder, ignore_errors=True)
+            wait = "an editor that returns at once needs a flag to wait, such as code --wait"
+            say(f"flor-replay: {name}: the file was not changed, so nothing is ({wait})")
+            return
+        lines = data.splitlines(keepends=True)
         kept = [number for number, line in enumerate(lines, 1) if not _is_mark(line)]
         data = b"".join(lines[number - 1] for number in kept)
         choice = deciding.edited(version.commit, file.path, file.original, file.patch, file.result, data)

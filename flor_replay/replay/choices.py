@@ -79,7 +79,7 @@ def left_to_the_tool(patch: Patch, result: Propagation) -> frozenset[int]:
 
 
 def edited(version: str, path: str, original: bytes, patch: Patch, result: Propagation, data: bytes) -> Choice | None:
-    """The file as a person gave it, in place of all that was worked out for it; None where it adds nothing.
+    """The file as a person gave it, in place of all that was worked out for it; None where nothing is a person's.
 
     Statements that stand where the tool put them stay the tool's. Raises Undecidable where the file was changed by more
     than added statements, or logs nothing of what is asked for.
@@ -91,10 +91,12 @@ def edited(version: str, path: str, original: bytes, patch: Patch, result: Propa
         raise Undecidable(str(error), error.line) from None
     except SourceError as error:
         raise Undecidable(f"The version's own file is no Python of today: {error}") from None
-    if not found:
-        return None
     left = left_to_the_tool(patch, result)
-    before = {(one.at, one.inserted, one.original): one.placed_by for one in result.placed}
+    before = {(one.at, one.inserted.strip(), one.original): one.placed_by for one in result.placed}
+    ways = [before.get((one.at, one.inserted.strip(), one.original), "edited") for one in found]
+    tools = [one for one in result.placed if one.placed_by == "tool" and one.unit not in left]
+    if not found or (set(ways) == {"tool"} and len(found) == len(tools)):
+        return None
     units = _assigned(found, patch, left)
     logged = [unit for unit, one in zip(units, found, strict=True) if unit is not None and one.kind == "log"]
     if not logged:
@@ -107,9 +109,9 @@ def edited(version: str, path: str, original: bytes, patch: Patch, result: Propa
         replace(
             one,
             unit=about.index(logged[0] if unit is None else unit),
-            placed_by=before.get((one.at, one.inserted, one.original), "edited"),
+            placed_by=way,
         )
-        for unit, one in zip(units, found, strict=True)
+        for unit, one, way in zip(units, found, ways, strict=True)
     )
     statements = tuple(every[unit] for unit in about)
     return Choice("edited", digest(original), version, path, statements, placements, time.time())

@@ -230,7 +230,8 @@ def test_edited_again_and_taken_back(here: Here, tmp_path: Path, monkeypatch: py
         monkeypatch.setenv("EDITOR", editor(tmp_path, *steps))
         return here(*only, "--edit", old, code=code)[1]
 
-    assert "nothing was added, so it stays refused" in edit(code=3)
+    assert "the file was not changed, so nothing is" in edit(code=3)
+    assert "nothing was added, so it stays refused" in edit("text = text + '\\n# well\\n'", code=3)
     # Not a word is said at the question: what was written is kept all the same.
     monkeypatch.setattr("click.confirm", lambda *_, **__: False)
     edit("text = text.replace('    w *= 0.5\\n', '    flor.log(\"norm\", 1)\\n    w *= 0.5\\n')", code=1)
@@ -244,6 +245,32 @@ def test_edited_again_and_taken_back(here: Here, tmp_path: Path, monkeypatch: py
     said = edit("text = ''.join(line for line in text.splitlines(True) if 'norm' not in line)", code=3)
     assert "nothing was added, so what was decided before is withdrawn" in said
     here(*only, "--dry-run", code=3)
+
+
+@pytest.mark.usefixtures("terminal")
+def test_beside_a_statement_that_the_tool_placed(here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It stands in the file that is edited; it stays the tool's, unless it is taken out."""
+    today = TODAY + 'flor.log("end", float(np.abs(w).sum()))\n'
+    here.project.write({"train.py": today})
+    old = str(here.project.runs()[0].commit)
+    monkeypatch.setattr("click.confirm", lambda *_, **__: False)
+
+    def ways(*steps: str, code: int) -> dict[str, str]:
+        monkeypatch.setenv("EDITOR", editor(tmp_path, "assert 'flor.log(\"end\"' in text", *steps))
+        here("add-log", "train.py", "--edit", old, code=1)
+        told = json.loads(here("add-log", "train.py", "--dry-run", "--json", code=code)[0])["versions"][1]
+        return {one["name"]: one["placed_by"] for one in told["placed"]} | {
+            one["statement"]: one["reason"] for one in told["refused"]
+        }
+
+    assert ways("text += '\\n# well\\n'", code=3).keys() == {"end", "norm"}
+    assert not (here.project.store / "choices").exists()
+    assert ways(f"text = text.replace('    w *= 0.5', '    {STATEMENT}\\n    w *= 0.5')", code=0) == {
+        "norm": "edited",
+        "end": "tool",
+    }
+    gone = ways("text = ''.join(line for line in text.splitlines(True) if '\"end\"' not in line)", code=3)
+    assert gone == {"norm": "edited", "end": "The file that was given by hand does not have it."}
 
 
 @pytest.mark.usefixtures("terminal")
