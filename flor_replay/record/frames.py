@@ -91,9 +91,11 @@ def project_frames(root: str) -> tuple[list[FrameType], list[str]]:
 def other_threads(root: str) -> list[str]:
     """The project's functions that run in other threads now: where they stand, no checkpoint can say."""
     running = []
-    mine = threading.get_ident()
-    for ident, innermost in sys._current_frames().items():
-        frame: FrameType | None = innermost if ident != mine else None
+    frames = sys._current_frames()
+    # A frame that refers to itself keeps its callers' locals, a loop among them, and the end of a loop is how ``break`` is seen.
+    del frames[threading.get_ident()]
+    for innermost in frames.values():
+        frame: FrameType | None = innermost
         outermost = None
         while frame is not None:
             if in_project(frame.f_code.co_filename, root) and not _is_own(str(frame.f_globals.get("__name__", ""))):
