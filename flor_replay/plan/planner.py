@@ -46,6 +46,11 @@ def plan_run(facts: RunFacts, need: Need, workers: int) -> RunPlan:
         return _whole(facts, start_up, "no flor.loop was recorded")
     if main.iterations == 0:
         return _whole(facts, start_up, "no iteration of the main loop was completed")
+    if facts.status == "finished" and main.ended_by is None:
+        # `bar = tqdm(flor.loop(...))`, left by break: the loop lives as long as the script's own name for it.
+        return _whole(
+            facts, start_up, "the script left the main loop early and kept its iterator: where it went on is unknown"
+        )
     if need.carried:
         return _whole(facts, start_up, f"the added code keeps state across iterations: {need.carried}")
     plan = _Planner(facts, main, need, workers, start_up).plan()

@@ -65,6 +65,24 @@ def test_a_run_that_raised(tmp_path: Path) -> None:
     assert values["w1"] == expected["w1"][: len(values["w1"])]
 
 
+def test_a_loop_that_the_script_keeps(tmp_path: Path) -> None:
+    """What holds the loop's iterator (a progress bar, enumerate) outlives the break: its end is never seen."""
+    source = """\
+        import flor
+
+        total = 0
+        bar = enumerate(flor.loop("step", range(50)))
+        for index, step in bar:
+            total += step
+            flor.log("total", total)
+            #@ flor.log("index", index)
+            if total > 40:
+                break
+        #@ flor.log("end", total)
+        """
+    journey(tmp_path, source, "index", "end")
+
+
 def test_an_endless_iterator(tmp_path: Path) -> None:
     source = """\
         import itertools
