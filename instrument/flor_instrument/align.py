@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import heapq
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .source import DEFINITIONS, Scope, Stmt, kept
@@ -194,6 +194,11 @@ class Alignment:
     def drop(self, new: Stmt) -> None:
         old = self.forward.pop(new)
         del self.backward[old], self.score[new]
+
+    def only(self, forward: Mapping[Stmt, Stmt]) -> Alignment:
+        """The alignment with these of its pairs only."""
+        backward = {old: new for new, old in forward.items()}
+        return Alignment(dict(forward), backward, {new: self.score[new] for new in forward}, self.moved & set(forward))
 
     def weight(self) -> float:
         """How much of the two scopes is the same."""
