@@ -199,7 +199,15 @@ class Gap:
         return None, 0.0, False
 
     def _check_twins(self, low: int, high: int, left: Stmt | None, right: Stmt | None) -> None:
-        """The same two neighbours standing once more, unmatched, make the place ambiguous."""
+        """The same two neighbours standing once more, unmatched, make the place ambiguous; or a whole block doing so."""
+        owner = self.block.owner
+        while owner is not None and owner is not self.block.scope.owner:
+            for one in self.block.scope.flat:
+                if one is owner or one.key != owner.key or one in self.alignment.backward:
+                    continue
+                if one.full_key == owner.full_key:
+                    raise Unplaced(f"Its block stands twice in this version: at lines {owner.line} and {one.line}.")
+            owner = owner.block.owner
         if left is None or right is None or left.block is not right.block:
             return
         mine = (left.key, right.key)
