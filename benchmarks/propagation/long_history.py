@@ -149,7 +149,9 @@ def from_repository(repository: Path, file: str, line: int) -> tuple[list[bytes]
     )
     indent = " " * statement.col_offset
     end = statement.end_lineno or line
-    return found, "".join([*lines[:end], f'{indent}flor.log("hindsight", {name})\n', *lines[end:]]).encode()
+    return found, "".join(
+        ["import flor\n", *lines[:end], f'{indent}flor.log("hindsight", {name})\n', *lines[end:]]
+    ).encode()
 
 
 def carry(recorded: Sequence[bytes], today: bytes) -> tuple[list[float], Counter[str]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import heapq
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .source import DEFINITIONS, Scope, Stmt, kept
@@ -73,8 +73,10 @@ class Likeness:
         if new.blocks:
             return [self._compound(new, old, family) if old.family == family else 0.0 for old in olds]
         left = self._new(new)
-        grams, shape, size = left.grams, left.shape, len(left.grams)
-        known: dict[Face, float] = {}
+        grams, shape = left.grams, left.shape
+        # Sets of other sizes than these cannot be that alike.
+        low, high = left.size * least / (2 - least), left.size * (2 - least) / least
+        known: dict[Face, float] = {left: 1.0}
         out: list[float] = []
         for old in olds:
             if old.family != family:
@@ -83,17 +85,19 @@ class Likeness:
             right = old.face
             score = known.get(right)
             if score is None:
-                other = len(right.grams)
-                if left is right or (shape == right.shape and grams == right.grams):
-                    score = 1.0
-                elif shape == right.shape and family != "import":
-                    score = min(0.97, (0.6 if left.telling >= 1 else 0.35) + 0.35 * dice(grams, right.grams))
-                    score = max(score, min(0.97, dice(grams, right.grams)))
-                elif size + other and 2 * min(size, other) < least * (size + other):
-                    score = 0.0
-                else:
+                if shape == right.shape:
+                    score = 1.0 if grams == right.grams else dice(grams, right.grams)
+                    if score < 1.0 and family != "import":
+                        score = max(score, (0.6 if left.telling >= 1 else 0.35) + 0.35 * score)
+                    score = score if grams == right.grams else min(0.97, score)
+                elif low <= right.size <= high:
                     score = min(0.97, dice(grams, right.grams))
+                else:
+                    score = 0.0
                 known[right] = score
+            if score == 0.0:
+                out.append(score)
+                continue
             if not self._renames and score < 1.0 and new.key == old.key:
                 score = max(score, 0.9)
             elif score == 1.0 and not self._renames and new.key != old.key:
@@ -190,6 +194,11 @@ class Alignment:
     def drop(self, new: Stmt) -> None:
         old = self.forward.pop(new)
         del self.backward[old], self.score[new]
+
+    def only(self, forward: Mapping[Stmt, Stmt]) -> Alignment:
+        """The alignment with these of its pairs only."""
+        backward = {old: new for new, old in forward.items()}
+        return Alignment(dict(forward), backward, {new: self.score[new] for new in forward}, self.moved & set(forward))
 
     def weight(self) -> float:
         """How much of the two scopes is the same."""

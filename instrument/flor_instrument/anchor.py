@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from .align import Alignment
+from .align import SURE, Alignment
 from .gap import Gap
 from .neighbours import counterpart, neighbours, outline
 from .source import DEFINITIONS, Block, Scope, Source, SourceError, Stmt, parse
@@ -33,7 +33,7 @@ def find_spot(view: View, statement: Stmt, reads: Reads, likely: Mapping[str, st
             reasons.append(str(reason))
             unsure += [reason.unsure] if reason.unsure is not None else []
             continue
-        same = other is namesake
+        same = other.qualname == scope.qualname
         if not same and spot.evidence < _ELSEWHERE and namesake is not None:
             # Its own function is there: for another one to be the place, both neighbours must have gone there.
             reasons.append("The function that it stands in has no sure place for it in this version.")
@@ -41,7 +41,7 @@ def find_spot(view: View, statement: Stmt, reads: Reads, likely: Mapping[str, st
             continue
         rank = spot.evidence + (0.5 if same else 0.15 if other.name == scope.name else 0.0)
         found.append((rank, spot))
-        if same and spot.evidence >= 1.9:
+        if same and spot.evidence >= 1.9 and not view.defined_again(scope):
             break
     if not found:
         why = reasons[0] if reasons else "Nothing in this version matches the code around the statement."
@@ -58,6 +58,10 @@ def find_spot(view: View, statement: Stmt, reads: Reads, likely: Mapping[str, st
 
 def _spot_in(view: View, statement: Stmt, other: Scope, reads: frozenset[str], likely: Mapping[str, str]) -> Spot:
     alignment, votes = view.alignment(statement.block.scope, other)
+    if other.qualname != statement.block.scope.qualname:
+        alignment = view.unclaimed(statement.block.scope, other)
+        if _stayed(view, statement, alignment):
+            raise Unplaced("What stands around the statement is in the function of its own name in this version.")
     lost = view.renames_of_lost(use_of(statement).reads)
     wanted = _wanted(view.today, statement, {**lost, **votes.renames(), **likely})
     best: Spot | None = None
@@ -77,6 +81,17 @@ def _spot_in(view: View, statement: Stmt, other: Scope, reads: frozenset[str], l
     if best is None:
         raise Unplaced(reason, unsure)
     return best
+
+
+def _stayed(view: View, statement: Stmt, elsewhere: Alignment) -> bool:
+    """Whether its two neighbours stand in the function of its own name, as surely as in another one."""
+    own = view.namesake(statement.block.scope)
+    if own is None:
+        return False
+    here = view.alignment(statement.block.scope, own)[0]
+    nearest = [siblings[0] for siblings in neighbours(view, statement) if siblings]
+    known = [here.score.get(one, 0.0) for one in nearest]
+    return sum(known) >= SURE and sum(known) >= sum(elsewhere.score.get(one, 0.0) for one in nearest)
 
 
 def _blocks(view: View, statement: Stmt, other: Scope, alignment: Alignment) -> Iterable[tuple[Block, bool]]:

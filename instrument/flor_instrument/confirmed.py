@@ -11,12 +11,14 @@ import ast
 from collections import Counter
 from collections.abc import Mapping
 
+from .align import SURE
 from .bound import BUILTINS, bindings, scope_parameters
 from .imported import FLOR_MODULES, imports
 from .renames import Votes
 from .source import FUNCTIONS, Scope, Source, Stmt
 from .spots import Unplaced
 from .tokens import plain
+from .uses import header_use, use_of
 from .view import View
 
 _ONE = 0.9  # the votes of one statement that is matched for sure
@@ -29,6 +31,27 @@ def confirm(view: View, statement: Stmt, place: Scope, renames: Mapping[str, str
     for new, old in renames.items():
         if not _borne_out(view, statement.block.scope, place, new, old, votes):
             raise Unplaced(f"It is not certain that `{new}` is called `{old}` in this version.")
+
+
+def confirm_kept(view: View, statement: Stmt, place: Scope, line: int, renames: Mapping[str, str]) -> None:
+    """Raise Unplaced for the first name that is kept although it gets its value there as another of today's names does.
+
+    That is: what binds it last before `line` is, for sure, what binds other names today, and nothing that binds it
+    there is what binds it today.
+    """
+    scope = statement.block.scope
+    alignment = view.alignment(scope, place)[0]
+    for name in sorted(use_of(statement).roots - set(renames)):
+        theirs = [one for one in bindings(place).get(name, []) if one.line < line]
+        ours = [one for one in bindings(scope).get(name, []) if one not in view.added]
+        if not theirs or not ours or any(alignment.backward.get(one) in ours for one in theirs):
+            continue
+        last = alignment.backward.get(theirs[-1])
+        if last is None or alignment.score.get(last, 0.0) < SURE or last.is_loop or last.blocks:
+            continue
+        others = {one for one in header_use(last).binds if "." not in one}
+        if others and name not in others and not isinstance(last.node, ast.Import | ast.ImportFrom):
+            raise Unplaced(f"The name `{name}` stands for something else in this version.")
 
 
 def _borne_out(view: View, scope: Scope, place: Scope, new: str, old: str, votes: Votes) -> bool:
@@ -133,4 +156,4 @@ def _kept(view: View, here: Scope, there: Scope, old: str) -> bool:
     return False
 
 
-__all__ = ["confirm"]
+__all__ = ["confirm", "confirm_kept"]

@@ -70,7 +70,7 @@ class Gap:
         if present is not None:
             scope = self.statement.block.scope
             return Spot(self.block, present.index, low, high, evidence + 0.5, left, right, scope, present)
-        if left is None and right is None and (not self.owned or self.block.scope.kind == "module"):
+        if left is None and right is None and not self._ends_tell():
             raise Unplaced("None of the statements around it stands in this version.")
         nearest = low if left_score >= right_score else high
         unsure = self._at(nearest, low, high, evidence) if evidence >= _HINT else None
@@ -81,6 +81,8 @@ class Gap:
             raise Deeper("What stands next to it today stands in another block of this version.", unsure)
         if not self.owned and self._condition_lost() and max(left_score, right_score) < 0.75:
             raise Unplaced("The condition that the statement stands under is not in this version.", unsure)
+        if not self.owned and any(match is not None and self._under_its_header(match) for match in (left, right)):
+            raise Unplaced("What the statement stands under today stands around its neighbour only there.", unsure)
         if evidence < _ENOUGH:
             raise Unplaced("Too little of the code around it stands in this version to be sure of the place.", unsure)
         # The end of a block is a weaker neighbour than a statement.
@@ -99,6 +101,27 @@ class Gap:
         left = statements[index - 1] if index else None
         right = statements[index] if index < len(statements) else None
         return Spot(self.block, index, low, high, evidence, left, right, self.statement.block.scope)
+
+    def _under_its_header(self, match: Stmt) -> bool:
+        """Whether a neighbour stands, inside of this block, under what the statement itself stands under today."""
+        owner = self.statement.block.owner
+        if owner is None or not isinstance(owner.node, ast.If | ast.While | ast.With | ast.AsyncWith):
+            return False
+        walk = match.block.owner
+        while walk is not None and match.block is not self.block:
+            if walk.key == owner.key:
+                return True
+            if walk.block is self.block:
+                return False
+            walk = walk.block.owner
+        return False
+
+    def _ends_tell(self) -> bool:
+        """Whether the beginning and the end of the block are evidence by themselves: not of any function's body."""
+        scope, there = self.statement.block.scope, self.block.scope
+        if not self.owned or there.kind == "module":
+            return False
+        return self.block is not there.body or scope.name == there.name
 
     def _gone(self, siblings: list[Stmt]) -> bool:
         """Whether the very next sibling is surely in the version, but not in this block."""
@@ -176,7 +199,15 @@ class Gap:
         return None, 0.0, False
 
     def _check_twins(self, low: int, high: int, left: Stmt | None, right: Stmt | None) -> None:
-        """The same two neighbours standing once more, unmatched, make the place ambiguous."""
+        """The same two neighbours standing once more, unmatched, make the place ambiguous; or a whole block doing so."""
+        owner = self.block.owner
+        while owner is not None and owner is not self.block.scope.owner:
+            for one in self.block.scope.flat:
+                if one is owner or one.key != owner.key or one in self.alignment.backward:
+                    continue
+                if one.full_key == owner.full_key:
+                    raise Unplaced(f"Its block stands twice in this version: at lines {owner.line} and {one.line}.")
+            owner = owner.block.owner
         if left is None or right is None or left.block is not right.block:
             return
         mine = (left.key, right.key)
@@ -191,9 +222,18 @@ class Gap:
                 continue
             if following in self.alignment.backward or following is right:
                 continue
-            if innermost_loop(one.block) is not innermost_loop(self.block):
+            if not self._as_good_a_loop(innermost_loop(one.block)):
                 continue
             raise Unplaced(f"The code around it stands twice in this version: at lines {left.line} and {one.line}.")
+
+    def _as_good_a_loop(self, loop: Stmt | None) -> bool:
+        """Whether a loop of the version could as well be the one that the statement stands in today."""
+        ours, theirs = self.statement.loop, innermost_loop(self.block)
+        if loop is theirs:
+            return True
+        if loop is None or theirs is None or ours is None or loop in self.alignment.backward:
+            return False
+        return theirs.key != ours.key or loop.key == ours.key
 
 
 __all__ = ["Gap"]

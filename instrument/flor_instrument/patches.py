@@ -66,6 +66,8 @@ class Trail:
 
     path: list[bytes]
     step: Patch | None
+    carried: bool = False  # whether any version of the path could take it, so that `step` is no longer today's
+    refused: set[bytes] = field(default_factory=set)  # versions that are known not to take `step`
 
 
 def hindsight(recorded: bytes, today: bytes, *, any_statement: bool = False) -> Patch:

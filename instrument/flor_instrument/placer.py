@@ -7,7 +7,7 @@ from typing import Literal
 from .anchor import find_spot
 from .bound import bindings
 from .changed import replace_old
-from .confirmed import confirm
+from .confirmed import confirm, confirm_kept
 from .definitions import check_definition, place_before_top, place_definition
 from .draft import Draft, Planned
 from .new_imports import place_imports
@@ -92,6 +92,8 @@ def _write(draft: Draft, statement: Stmt, kind: Literal["log", "support"], spot:
     names = draft.resolver.names(statement, spot.block, spot.position, votes, draft.provided())
     if not draft.unsure:
         confirm(draft.view, statement, spot.block.scope, names.renames, votes or Votes())
+        if not spot.settled:
+            confirm_kept(draft.view, statement, spot.block.scope, spot.line, names.renames)
     _check_new_names(draft, statement, spot.block.scope, names)
     text = draft.text(statement, names)
     draft.need(names)

@@ -201,13 +201,17 @@ def _as_planned(placement: Placement) -> Planned:
 
 
 def _along(patch: Patch, target: bytes, path: Sequence[bytes], wanted: frozenset[int]) -> _Plan:
-    """Carry the wanted units through each version of the path, and from the last one into the target."""
+    """Carry the wanted units, which have no sure place directly, along the path, and from its last version into the target."""
     out = _Plan()
     for unit in sorted(wanted):
-        step = _carried(patch, unit, [version for version in path if version != target])
-        if step is None:
+        trail = _carried(patch, unit, [version for version in path if version != target])
+        if not trail.carried:
+            trail.refused.add(target)  # which is why this is asked
+        if trail.step is None or target in trail.refused:
             continue
-        plan = _plan_safely(step, target)
+        plan = _plan_safely(trail.step, target)
+        if plan.refused:
+            trail.refused.add(target)
         for planned in plan.planned.values():
             out.planned[unit] = [replace(one, unit=unit) for one in planned]
         if plan.already:
@@ -215,8 +219,8 @@ def _along(patch: Patch, target: bytes, path: Sequence[bytes], wanted: frozenset
     return out
 
 
-def _carried(patch: Patch, unit: int, path: list[bytes]) -> Patch | None:
-    """The unit as the last version of the path would have it; None if it is lost on the way.
+def _carried(patch: Patch, unit: int, path: list[bytes]) -> Trail:
+    """The unit as the last version of the path would have it.
 
     The patch remembers how far each unit has come: a history that is gone through version by version, each with a path
     that is the last one's and one more, is gone through once.
@@ -226,10 +230,14 @@ def _carried(patch: Patch, unit: int, path: list[bytes]) -> Patch | None:
     if trail is None or trail.path != path[: len(trail.path)]:
         trail = patch.trails[statement] = Trail([], _single(patch, unit))
     for version in path[len(trail.path) :]:
-        if trail.step is not None:
-            trail.step = _carry_on(trail.step, version)
+        if trail.step is not None and version not in trail.refused:
+            before = trail.step
+            trail.step = _carry_on(before, version)
+            if trail.step is not before:
+                trail.carried = True
+                trail.refused.clear()
         trail.path.append(version)
-    return trail.step
+    return trail
 
 
 def _carry_on(step: Patch, version: bytes) -> Patch | None:

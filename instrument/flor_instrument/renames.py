@@ -104,15 +104,22 @@ def votes_of_arguments(new: Iterable[Stmt], old: Iterable[Stmt], alignment: Alig
 def _calls_by_arguments(statements: Iterable[Stmt]) -> dict[str, set[str]]:
     out: dict[str, set[str]] = {}
     for statement in statements:
-        if statement.blocks:
-            continue
-        for part in ast.walk(statement.node):
-            if isinstance(part, ast.Call) and part.args and not part.keywords:
-                callee = dotted(part.func)
-                arguments = [dotted(argument) for argument in part.args]
-                if callee is not None and None not in arguments:
-                    out.setdefault(",".join(map(str, arguments)), set()).add(callee)
+        for arguments, callee in () if statement.blocks else _calls_of(statement):
+            out.setdefault(arguments, set()).add(callee)
     return out
+
+
+@kept
+def _calls_of(statement: Stmt) -> tuple[tuple[str, str], ...]:
+    """The calls in a statement whose arguments are all names: those, and what is called with them."""
+    found: list[tuple[str, str]] = []
+    for part in ast.walk(statement.node):
+        if isinstance(part, ast.Call) and part.args and not part.keywords:
+            callee = dotted(part.func)
+            arguments = [dotted(argument) for argument in part.args]
+            if callee is not None and None not in arguments:
+                found.append((",".join(map(str, arguments)), callee))
+    return tuple(found)
 
 
 def _compare_statements(new: Stmt, old: Stmt, votes: Votes, weight: float) -> None:

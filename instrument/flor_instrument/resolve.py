@@ -122,6 +122,8 @@ class Resolver:
             rename = self._rename(chain, block, position, votes, from_imports, deferred)
             if rename is not None:
                 renames[rename[0]] = rename[1]
+                if chain not in own and rename[0] not in from_imports:
+                    self._check_attributes(chain, use.calls, statement, rename[0].count(".") + 1)
                 continue
             self._check_bound(chain, statement, block, position, needed, deferred)
             if chain not in own:
@@ -286,13 +288,16 @@ class Resolver:
                 return found
         return None
 
-    def _check_attributes(self, chain: str, calls: frozenset[str], statement: Stmt) -> None:
-        """An attribute that today's file knows elsewhere and the version never mentions does not exist there."""
+    def _check_attributes(self, chain: str, calls: frozenset[str], statement: Stmt, known: int = 1) -> None:
+        """An attribute that today's file knows elsewhere and the version never mentions does not exist there.
+
+        `known`: how many of the chain's first parts are accounted for.
+        """
         parts = chain.split(".")
         if len(parts) < 2 or imports(self._view.today).get(parts[0]):
             return
         words = self._view.target.words
-        for position, attribute in enumerate(parts[1:], 1):
+        for position, attribute in enumerate(parts[known:], known):
             if attribute in words:
                 continue
             called = position == len(parts) - 1 and chain in calls

@@ -90,6 +90,7 @@ class Face:
     grams: frozenset[tuple[object, ...]]
     shape: str
     telling: int  # how many tokens of the shape say something
+    size: int  # of `grams`
 
 
 def plain(head: Sequence[str], renames: Renames | None = None) -> tuple[str, ...]:
@@ -152,7 +153,7 @@ def face_of(tokens: tuple[str, ...]) -> Face:
         if index:
             pair = (tokens[index - 1], token)
             grams.add(pair)
-    return Face(frozenset(grams), " ".join(shape), telling)
+    return Face(frozenset(grams), " ".join(shape), telling, len(grams))
 
 
 def dice(left: frozenset[tuple[object, ...]], right: frozenset[tuple[object, ...]]) -> float:

@@ -114,6 +114,29 @@ class View:
         other = self.target.by_name.get(scope.qualname)
         return other if other is not None and other.kind == scope.kind else None
 
+    def defined_again(self, scope: Scope) -> bool:
+        """Whether the version has several scopes of that qualified name, of which the last is the one that counts."""
+        return sum(other.qualname == scope.qualname for other in self.target.scopes) > 1
+
+    def unclaimed(self, scope: Scope, other: Scope) -> Alignment:
+        """The alignment with a scope of another name, without the statements that stand there today as well.
+
+        What today's scope of that name has at least as surely has not come here from there: it stayed where it was,
+        and says nothing about a statement of this scope.
+        """
+        found = self.alignment(scope, other)[0]
+        keeper = self.today.by_name.get(other.qualname)
+        if keeper is None or keeper is scope or keeper.kind != other.kind:
+            return found
+        kept_there = self.alignment(keeper, other)[0]
+        forward = {
+            new: old
+            for new, old in found.forward.items()
+            if old not in kept_there.backward
+            or kept_there.score.get(kept_there.backward[old], 0.0) < found.score.get(new, 0.0)
+        }
+        return found if len(forward) == len(found.forward) else found.only(forward)
+
     def likeliest(self, scope: Scope) -> Iterator[Scope]:
         """The candidates; the others are only looked for if the one of the same name is not enough."""
         namesake = self.namesake(scope)

@@ -75,7 +75,6 @@ def test_changes_further_away_do_not_matter(pairs: list[tuple[str, str]]) -> Non
         pytest.param(
             "its function is gone",
             [(BASE[BASE.index("def train") : BASE.index("def evaluate")], "")],
-            marks=pytest.mark.xfail(strict=True, reason="anchor: another function that today's file has too takes it"),
         ),
         (
             "its loop is gone",

@@ -196,6 +196,8 @@ def swap_statements(text: str, chance: Random, near: bool) -> str | None:
         for one, two in zip(suite.nodes, suite.nodes[1:], strict=False):
             if not (_plain(one) and _plain(two) and own_lines(lines, one) and own_lines(lines, two)):
                 continue
+            if not near and (is_mark(one) or is_mark(two)):
+                continue  # it logs the same there, which only running shows
             binds = names_in(one, stored=True), names_in(two, stored=True)
             uses = binds[0] | names_in(one, stored=False), binds[1] | names_in(two, stored=False)
             if not (binds[0] & uses[1] or binds[1] & uses[0]):

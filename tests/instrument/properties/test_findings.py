@@ -23,7 +23,6 @@ def train(state, x):
 """
 
 
-@pytest.mark.xfail(strict=True, reason="Resolver.names does not check the attributes of a chain whose root is renamed")
 def test_attribute_that_is_missing_under_a_renamed_object() -> None:
     today = STATE.replace(b"    y = out * 2\n", b'    flor.log("weight", state.weight)\n    y = out * 2\n')
     old = STATE.replace(b"weight", b"size").replace(b"state, x", b"best, x").replace(b"state.", b"best.")
@@ -40,7 +39,6 @@ LOOP = """\
 TRAIN = 'import flor\n\n\ndef train(model, criterion, total):\n    print("start")\n' + LOOP + "    return total\n"
 
 
-@pytest.mark.xfail(strict=True, reason="anchor: a second loop that is as good as the one that was matched is not seen")
 @pytest.mark.parametrize("between", ["", "    model.eval()\n"])
 @pytest.mark.parametrize("counts", [(3, 3), (4, 5)])
 def test_two_loops_where_today_has_one(between: str, counts: tuple[int, int]) -> None:
@@ -51,9 +49,6 @@ def test_two_loops_where_today_has_one(between: str, counts: tuple[int, int]) ->
     assert not result.placed
 
 
-@pytest.mark.xfail(
-    strict=True, reason="anchor: the block around two deeper neighbours is taken, and a condition is lost"
-)
 def test_block_that_was_two_with_the_same_condition() -> None:
     base = b"import flor\nfor x in data:\n    if x % 2:\n        step(x)\n        steps(x)\n"
     today = base.replace(b"        steps(x)\n", b'        flor.log("x", x)\n        steps(x)\n')
@@ -62,9 +57,6 @@ def test_block_that_was_two_with_the_same_condition() -> None:
     assert b'\n    flor.log("x", x)' not in result.source
 
 
-@pytest.mark.xfail(
-    strict=True, reason="anchor._choose: with one neighbour gone, a twin of the other one is passed over"
-)
 def test_twin_of_the_only_neighbour() -> None:
     base = (
         b"import flor\n\n\ndef train(total, x):\n    total = 0\n    total += x\n    report(total)\n    return total\n"
@@ -75,9 +67,6 @@ def test_twin_of_the_only_neighbour() -> None:
     assert not result.placed
 
 
-@pytest.mark.xfail(
-    strict=True, reason="anchor.find_spot takes the first function of the name; the last is the one that runs"
-)
 def test_function_that_is_defined_twice() -> None:
     today = STATE.replace(b"    y = out * 2\n", b'    flor.log("out", out)\n    y = out * 2\n')
     function = STATE[STATE.index(b"def train") :]
@@ -85,9 +74,6 @@ def test_function_that_is_defined_twice() -> None:
     assert not any(one.line < STATE.count(b"\n") for one in result.placed)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="anchor.find_spot: refused in its own function, which is there, it goes to another"
-)
 def test_refused_in_its_own_function_it_goes_nowhere_else() -> None:
     base = b"""\
 import flor
@@ -112,7 +98,6 @@ def again(cell, track, data):
     assert not any(one.line < 9 for one in result.placed)
 
 
-@pytest.mark.xfail(strict=True, reason="anchor: both ends of another function's body are enough evidence")
 def test_nothing_matched_but_the_ends_of_another_function() -> None:
     base = b"""\
 import flor
@@ -140,7 +125,6 @@ finally:
     assert not result.placed
 
 
-@pytest.mark.xfail(strict=True, reason="anchor: statements that today's own function of that name has lend themselves")
 def test_function_gone_does_not_lend_its_statement_to_another() -> None:
     base = b"""\
 import flor
@@ -163,7 +147,6 @@ def evaluate(state, best):
     assert not result.placed
 
 
-@pytest.mark.xfail(strict=True, reason="anchor: with nothing but parameters and ends of a body alike it is placed")
 def test_another_function_that_has_nothing_in_common() -> None:
     base = b"import flor\ndef evaluate(state, best):\n    return best + state.norm()\n"
     today = base.replace(b"    return", b'    flor.log("best", best)\n    return')
@@ -220,9 +203,6 @@ def score(state, total, y):
 """
 
 
-@pytest.mark.xfail(
-    strict=True, reason="resolve: the version's name is bound by the counterpart of another name's binder"
-)
 @pytest.mark.parametrize("old", [IN_A_HELPER, NOT_YET])
 def test_name_that_stood_for_something_else(old: bytes) -> None:
     today = SCORE.replace(b"        state.step(y)\n", b'        state.step(y)\n        flor.log("count", count)\n')

@@ -74,7 +74,6 @@ def test_real_files_take_it_at_the_true_place(seed: int, before: list[str], afte
     reads_right(seed, before, after)
 
 
-@pytest.mark.xfail(strict=True, reason="see test_findings: another function takes what its own refuses or has lost")
 @FEW
 @given(SEEDS)
 def test_where_a_name_is_gone_it_is_refused(seed: int) -> None:
@@ -84,7 +83,6 @@ def test_where_a_name_is_gone_it_is_refused(seed: int) -> None:
     assert by_reading(case) == "refused", told(case)
 
 
-@pytest.mark.xfail(strict=True, reason="see test_findings: another function takes what its own refuses or has lost")
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @MANY
@@ -95,7 +93,6 @@ def test_many_patched_scripts_log_what_the_truth_logs(
     runs_right(seed, before, after, near)
 
 
-@pytest.mark.xfail(strict=True, reason="see test_findings: another function takes what its own refuses or has lost")
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @MANY
@@ -104,7 +101,6 @@ def test_many_real_files_take_it_at_the_true_place(seed: int, before: list[str],
     reads_right(seed, before, after)
 
 
-@pytest.mark.xfail(strict=True, reason="see test_findings: another function takes what its own refuses or has lost")
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @MANY
@@ -116,7 +112,6 @@ def test_where_a_name_is_gone_it_is_refused_many_times(seed: int) -> None:
     assert by_reading(case) == "refused", told(case)
 
 
-@pytest.mark.xfail(strict=True, reason="see test_findings: two loops where today has one")
 @FEW
 @given(SEEDS)
 def test_of_two_equal_blocks_none_is_taken(seed: int) -> None:
