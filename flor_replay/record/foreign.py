@@ -1,7 +1,7 @@
 """Attributes of installed modules that the script sets: ``library.counter += 1``. No checkpoint holds them.
 
-Only modules that a module of the project names are looked at, and of their attributes only plain data: what libraries
-load lazily (modules, functions, classes) and their private names come and go by themselves.
+Only modules that a module of the project names are looked at. What libraries load lazily (modules, functions, classes,
+objects of their own classes) and their private names come and go by themselves.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class ForeignModules:
         values = (value for module in project for value in list(vars(module).values()))
         bound = {id(value): value for value in values if isinstance(value, ModuleType)}
         self._modules = [
-            module for key, module in bound.items() if key not in own and module.__name__.partition(".")[0] not in _OWN
+            module for key, module in bound.items() if key not in own and _package(module.__name__) not in _OWN
         ]
         # The values are kept, so that no other object gets their identity.
         self._values = [dict(vars(module)) for module in self._modules]
@@ -41,6 +41,15 @@ class ForeignModules:
                 for name in {*now, *before}
                 if not name.startswith("_")
                 and now.get(name) is not before.get(name)
-                and not isinstance(now.get(name, before.get(name)), _CODE)
+                and not _is_own(module, now.get(name, before.get(name)))
             ]
         return sorted(found)
+
+
+def _is_own(module: ModuleType, value: object) -> bool:
+    """Whether the library put it there itself: code, or an object of one of its classes."""
+    return isinstance(value, _CODE) or _package(type(value).__module__) == _package(module.__name__)
+
+
+def _package(name: str) -> str:
+    return name.partition(".")[0]
