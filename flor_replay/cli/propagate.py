@@ -70,8 +70,7 @@ def _problem(data: bytes) -> str | None:
     try:
         functions_in(data)
     except SourceError as error:
-        line = f" line {error.line}" if error.line else ""
-        return f"{line}: {error}"
+        return error.located
     except (RecursionError, MemoryError):
         return ": The file is nested too deeply to be analysed."
     return None

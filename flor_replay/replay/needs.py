@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from flor_instrument import Place, carried, lost_but_dead, volatile_names, where
+from flor_instrument import Place, Where, carried, lost_but_dead, volatile_names, where
 
 from flor_replay.history.versions import History
 from flor_replay.plan import facts as plan_facts
@@ -35,12 +35,13 @@ def plan_version(
     share = max(1, -(-jobs * 2 // max(1, count)))  # workers that one run may use when many are replayed together
     kept: dict[str, tuple[str | None, bool]] = {}  # what the patch carries, by script: its runs share the answer
     deadness = functools.cache(functools.partial(lost_but_dead, sources))
+    located = functools.cache(functools.partial(where, sources))
     for run in version.runs:
         script = prefix + run.filename
         facts = plan_facts.without_dead(known[run.run], script, prefix, deadness)
         if script not in kept:
             kept[script] = _carried(version, sources, script)
-        need, version.reason = _need(version, sources, script, facts, *kept[script])
+        need, version.reason = _need(version, located, script, facts, *kept[script])
         if selection.iterations is not None and facts.main is not None:
             loop, chosen = selection.iterations
             if loop != facts.main.name:
@@ -75,7 +76,7 @@ def _carried(version: VersionProposal, sources: Mapping[str, bytes], script: str
 
 def _need(
     version: VersionProposal,
-    sources: Mapping[str, bytes],
+    located: Callable[[str, tuple[str, int]], Where],
     script: str,
     facts: RunFacts,
     across: str | None,
@@ -87,7 +88,7 @@ def _need(
     for file, placement in version.placed:
         if placement.kind != "log":
             continue
-        found = where(sources, script, (file.path, placement.line))
+        found = located(script, (file.path, placement.line))
         words[found.reason] = None
         places |= found.places
         others = [site for site in found.mains if site.name != main]

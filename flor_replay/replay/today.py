@@ -88,8 +88,7 @@ def _first_with_units(name: str, today: bytes, bases: Sequence[bytes], wanted: f
         try:
             patch = hindsight(base, today)
         except SourceError as error:
-            line = f" line {error.line}" if error.line else ""
-            raise SourceProblem(f"{name}{line}: {error}") from None
+            raise SourceProblem(name + error.located) from None
         if wanted is not None:
             kept = [place for place, unit in enumerate(patch.units) if wanted & {unit.name, *unit.names}]
             if len({patch.units[place].name for place in kept}) < len(wanted) and base is not bases[-1]:
@@ -113,8 +112,7 @@ def _where_functions_stood(history: History, name: str, today: bytes, commits: S
     try:
         wanted = functions_in(today, logging=True)
     except SourceError as error:
-        line = f" line {error.line}" if error.line else ""
-        raise SourceProblem(f"{name}{line}: {error}") from None
+        raise SourceProblem(name + error.located) from None
     for commit in commits:
         sources = history.python_sources(commit)
         places = [files_with(sources, function) for function in wanted]

@@ -13,6 +13,8 @@ from .splice import Edit, dedented, renamed
 from .uses import use_of
 from .view import View
 
+PlacedBy = Literal["tool", "accepted", "edited"]  # by a person: an unsure place accepted, or the file given by hand
+
 
 @dataclass(frozen=True)
 class Planned:
@@ -30,7 +32,7 @@ class Planned:
     rank: tuple[int, int]  # the order among edits at the same byte
     after_line: int | None = None  # where `after` and `before` begin in the version
     before_line: int | None = None
-    placed_by: Literal["tool", "accepted", "edited"] = "tool"
+    placed_by: PlacedBy = "tool"
 
 
 class Draft:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from .draft import Planned
+from .draft import PlacedBy, Planned
 from .patches import Part, Patch, Trail, hindsight
 from .placer import place
 from .proof import check
@@ -14,8 +14,6 @@ from .source import SourceError, parse
 from .splice import Edit, Unwritable, apply_edits, undo
 from .spots import Unplaced
 from .view import View
-
-PlacedBy = Literal["tool", "accepted", "edited"]  # by a person: an unsure place accepted, or the file given by hand
 
 
 @dataclass(frozen=True)

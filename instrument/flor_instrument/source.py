@@ -54,6 +54,11 @@ class SourceError(Exception):
         super().__init__(message)
         self.line = line
 
+    @property
+    def located(self) -> str:
+        """What stands behind the file's name in a message: its line, where that is known, and the sentence."""
+        return f" line {self.line}: {self}" if self.line else f": {self}"
+
 
 @dataclass(eq=False, slots=True)
 class Block:

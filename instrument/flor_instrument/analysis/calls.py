@@ -10,11 +10,9 @@ from flor_instrument.analysis.index import Index
 from flor_instrument.analysis.points import Graph, LoopSite, Op, Point, Unit
 from flor_instrument.analysis.syntax import (
     COMPREHENSIONS,
-    FUNCTION_NODES,
     bindings,
     dotted,
     only_value,
-    own_nodes,
     tail,
     words,
 )
@@ -205,13 +203,8 @@ class Calls:
         """Whether a name is a parameter or plain variable of this function or of one around it."""
         function = self.function
         while function is not None:
-            for node in own_nodes(function.node):
-                if isinstance(node, ast.Global | ast.Nonlocal) and name in node.names:
-                    return False
-                if isinstance(node, (*FUNCTION_NODES, ast.ClassDef)) and node.name == name:
-                    return False
-                if isinstance(node, ast.alias) and (node.asname or node.name).split(".")[0] == name:
-                    return False
+            if name in function.declared:
+                return False
             function = function.parent
         return any(name in scope for scope in self.scopes[:-1])
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from flor_instrument.analysis.syntax import FunctionNode
+from flor_instrument.analysis.syntax import FUNCTION_NODES, FunctionNode, own_nodes
 
 
 @dataclass(eq=False)
@@ -43,6 +44,19 @@ class Function:
         args = self.node.args
         extra = [a.arg for a in (args.vararg, args.kwarg) if a is not None]
         return self.params + [a.arg for a in args.kwonlyargs] + extra
+
+    @functools.cached_property
+    def declared(self) -> frozenset[str]:
+        """Names of its scope that are no plain variables: global or nonlocal, nested functions and classes, imports."""
+        found: set[str] = set()
+        for node in own_nodes(self.node):
+            if isinstance(node, ast.Global | ast.Nonlocal):
+                found.update(node.names)
+            elif isinstance(node, (*FUNCTION_NODES, ast.ClassDef)):
+                found.add(node.name)
+            elif isinstance(node, ast.alias):
+                found.add((node.asname or node.name).split(".")[0])
+        return frozenset(found)
 
     @property
     def static(self) -> bool:

@@ -8,6 +8,7 @@ the language or a framework calls by themselves.
 from __future__ import annotations
 
 import ast
+import functools
 import posixpath
 from collections import defaultdict
 from collections.abc import Mapping
@@ -45,7 +46,7 @@ TRANSPARENT = words(
 
 
 class Index:
-    """All that is asked of a version's files by name."""
+    """All that is asked of a version's files by name. Made by `index_of`, and not changed after that."""
 
     def __init__(self, files: Mapping[str, bytes], script: str) -> None:
         self.files = files
@@ -331,7 +332,17 @@ class Index:
         return any(n not in TRANSPARENT and n.split(".")[-1] not in TRANSPARENT for n in names)
 
 
+def index_of(files: Mapping[str, bytes], script: str) -> Index:
+    """The index of these files. Many questions are asked of one version in a row: the last ones are kept."""
+    return _index_of(tuple(files.items()), script)
+
+
+@functools.lru_cache(maxsize=4)
+def _index_of(files: tuple[tuple[str, bytes], ...], script: str) -> Index:
+    return Index(dict(files), script)
+
+
 def reachable(files: Mapping[str, bytes], script: str) -> frozenset[str]:
     """The files whose code may run when `script` is run, the unparsable ones among them."""
-    index = Index(files, script)
+    index = index_of(files, script)
     return frozenset(path for path in (*index.modules, *index.broken) if path in files)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from flor_instrument.analysis.definitions import Module
-from flor_instrument.analysis.index import Index
+from flor_instrument.analysis.index import Index, index_of
 from flor_instrument.analysis.paths_taken import LostLoopError, PaperRun, Place
 from flor_instrument.analysis.points import LoopSite, Op, Unit
 from flor_instrument.analysis.syntax import own_nodes, tail
@@ -40,11 +40,6 @@ class Where:
     reason: str
     mains: tuple[LoopSite, ...] = ()
     all_mains: tuple[LoopSite, ...] = ()
-
-    @property
-    def is_certain(self) -> bool:
-        """Whether anything at all is known, that is, some place is ruled out."""
-        return self.places != ANYWHERE
 
 
 def _header_lines(node: ast.AST) -> tuple[int, int]:
@@ -116,7 +111,7 @@ def where(files: Mapping[str, bytes], script: str, target: tuple[str, int]) -> W
 
 
 def _where(files: Mapping[str, bytes], script: str, path: str, line: int) -> Where:
-    index = Index(files, script)
+    index = index_of(files, script)
     if script not in index.modules:
         return _everywhere(f"{script} cannot be parsed")
     if index.broken:
@@ -160,10 +155,10 @@ def loop_levels(files: Mapping[str, bytes], script: str, path: str) -> dict[int,
 
     A loop that cannot be followed, or to which nothing was found to lead, may be both.
     """
-    index = Index(files, script)
+    index = index_of(files, script)
     modules = list(index.modules.values())
     if path not in index.modules:
-        modules += Index({path: files[path]}, path).modules.values()
+        modules += index_of({path: files[path]}, path).modules.values()
     levels: dict[int, tuple[bool, bool]] = {}
     for module in modules:
         if module.path == path:
