@@ -7,9 +7,12 @@ import contextlib
 import importlib
 import io
 import json
+import signal
 import sys
 import time
-from types import ModuleType
+from types import FrameType, ModuleType
+
+LIMIT = 60.0  # seconds of processor time for one case; beyond it counts as an error
 
 
 def load() -> ModuleType:
@@ -24,13 +27,19 @@ def load() -> ModuleType:
     return importlib.import_module("flordb.hlast.gtpropagate")
 
 
+def _too_long(signum: int, frame: FrameType | None) -> None:
+    raise TimeoutError(f"no answer after {LIMIT:.0f} seconds of processor time")
+
+
 def main() -> None:
     module = load()
+    signal.signal(signal.SIGPROF, _too_long)
     for line in sys.stdin:
         case = json.loads(line)
         out: str | None = None
         error = ""
         began = time.process_time()
+        signal.setitimer(signal.ITIMER_PROF, LIMIT)
         try:
             with contextlib.redirect_stdout(io.StringIO()):
                 tree, target = ast.parse(case["today"]), ast.parse(case["target"])
@@ -43,6 +52,8 @@ def main() -> None:
                 error = repr(caught)
         except Exception as caught:  # its errors are a result here
             error = repr(caught)
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0)
         spent = (time.process_time() - began) * 1000
         print(json.dumps({"out": out, "error": error, "ms": spent}), flush=True)
 

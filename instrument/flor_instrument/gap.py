@@ -79,7 +79,13 @@ class Gap:
             or (self._gone(self.after) and not (left_near and left is not None))
         ):
             raise Deeper("What stands next to it today stands in another block of this version.", unsure)
-        if not self.owned and self._condition_lost() and max(left_score, right_score) < 0.75:
+        # Neighbours that stand deeper than this block took the condition with them.
+        beside = [
+            score
+            for match, score in ((left, left_score), (right, right_score))
+            if match is not None and match.block is self.block
+        ]
+        if not self.owned and self._condition_lost() and max(beside, default=0.0) < 0.75:
             raise Unplaced("The condition that the statement stands under is not in this version.", unsure)
         if not self.owned and any(match is not None and self._under_its_header(match) for match in (left, right)):
             raise Unplaced("What the statement stands under today stands around its neighbour only there.", unsure)
