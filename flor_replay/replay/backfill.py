@@ -156,6 +156,7 @@ class Backfill:
             files=files,
             linked=linked,
             names=version.names,
+            wraps=version.wraps.get(run.run, ()),
             placed_by=version.placed_by,
         )
 

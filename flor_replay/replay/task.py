@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from flor_replay.plan.segments import Segment
+from flor_replay.record.wrapping import Wrap
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ class Task:
     files: str = ""  # a JSON file: how the user's files differ from those that the run found (`FileStates`)
     linked: tuple[str, ...] = ()  # folders outside the project that it reaches through symbolic links
     names: tuple[str, ...] = field(default=())  # the logged names that are asked for
+    wraps: tuple[Wrap, ...] = ()  # loops of the patched files that the run had named in memory
     placed_by: Mapping[str, str] = field(default_factory=dict)  # names whose statement a person placed, with how
 
     @functools.cached_property
@@ -85,6 +87,7 @@ class Task:
             data = json.load(file)
         data["segment"] = Segment.from_data(data["segment"])
         data["inserted"] = tuple(Inserted(**item) for item in data["inserted"])
+        data["wraps"] = tuple(Wrap(*item) for item in data["wraps"])
         data["linked"] = tuple(data["linked"])
         data["names"] = tuple(data["names"])
         return Task(**data)
