@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import sys
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NoReturn
 
 import click
@@ -17,8 +15,8 @@ from flor_replay.cli.shell import DONE, say
 from flor_replay.cli.sources import imported_sources, module_file
 from flor_replay.errors import UsageError
 from flor_replay.record.entry import interpreter_flags
-from flor_replay.record.hands_free import VARIABLE
-from flor_replay.record.wrapping import Wrap, as_data
+from flor_replay.record.hands_free import VARIABLE, told_of
+from flor_replay.record.wrapping import Wrap
 
 
 @click.command(
@@ -49,15 +47,7 @@ def command(
     wraps, reason, digests = _decide(path, root, loops, no_loops)
     if dry_run:
         return DONE
-    told = {
-        "root": root,
-        "path": path,
-        "module": script if module else None,
-        "wraps": as_data(wraps),
-        "reason": reason,
-        "digests": digests,
-        "began": time.time(),
-    }
+    told = told_of(root, path, script if module else None, wraps, reason, digests)
     sys.stdout.flush()
     sys.stderr.flush()
     return _become(told, ["-m", script, *arguments] if module else [script, *arguments])
@@ -117,9 +107,9 @@ def _place(text: str, root: str) -> tuple[str, int]:
     return project.relative(os.path.abspath(file), root), int(line)
 
 
-def _become(told: Mapping[str, object], words: list[str]) -> NoReturn:
+def _become(told: str, words: list[str]) -> NoReturn:
     """Go on as a fresh interpreter: the same process, so its parent, terminal, signals and exit code are the script's."""
     from flor_replay.record import launch
 
-    os.environ[VARIABLE] = json.dumps(told)
+    os.environ[VARIABLE] = told
     os.execv(sys.executable, [sys.executable, *interpreter_flags(), str(launch.__file__), *words])

@@ -19,6 +19,7 @@ from flor_replay.record import output, session, wrapping
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
     from typing import Any
 
@@ -26,10 +27,30 @@ VARIABLE = "FLOR_HANDS_FREE"  # carries what the command has decided; gone befor
 _OWN = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 
+def told_of(
+    root: str,
+    path: str | None,
+    module: str | None,
+    wraps: Sequence[tuple[str, int, str, int]],
+    reason: str,
+    digests: Mapping[str, str],
+) -> str:
+    """What `main` is told through the variable. `digests`: SHA-256 of the files that `wraps` are about."""
+    told = {
+        "root": root,
+        "path": path,
+        "module": module,
+        "wraps": list(wraps),
+        "reason": reason,
+        "digests": dict(digests),
+    }
+    return json.dumps({**told, "began": time.time()})
+
+
 def main() -> None:
     """``launch.py`` SCRIPT ARGS…, or ``launch.py`` -m MODULE ARGS…"""
     told: dict[str, Any] = json.loads(os.environ.pop(VARIABLE))
-    wraps = wrapping.from_data(told["wraps"])
+    wraps = tuple(wrapping.Wrap(*one) for one in told["wraps"])
     wraps, note = _as_they_were(told, wraps)
     wrapper = wrapping.Wrapping(told["root"], wraps)
     info = {
@@ -133,6 +154,6 @@ def _stripped(trace: TracebackType | None) -> TracebackType | None:
         if not trace.tb_frame.f_code.co_filename.startswith(_OWN):
             kept.append(trace)
         trace = trace.tb_next
-    for one, after in zip(kept, [*kept[1:], None], strict=True):
-        one.tb_next = after
+    for place, one in enumerate(kept):
+        one.tb_next = kept[place + 1] if place + 1 < len(kept) else None
     return kept[0] if kept else None

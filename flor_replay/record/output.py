@@ -94,7 +94,7 @@ def _twice(stream: io.TextIOWrapper, copy: Copy) -> TextIO:
     raw.name = f"<{'stdout' if stream.fileno() == 1 else 'stderr'}>"  # as the interpreter calls it
     buffered = type(stream.buffer) is io.BufferedWriter
     made = io.TextIOWrapper(
-        io.BufferedWriter(raw) if buffered else raw,  # type: ignore[arg-type]
+        io.BufferedWriter(raw) if buffered else raw,
         encoding=stream.encoding,
         errors=stream.errors,
         newline="\n",

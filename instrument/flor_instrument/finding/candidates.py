@@ -80,7 +80,7 @@ class Candidates:
         reached: dict[Candidate, tuple[set[ast.AST], set[Unit]]] = {}
         for one in self.all:
             nodes = list(self._body(one))
-            units = self._closure(nodes, one.unit)
+            units = self._closure(nodes, one.unit) | self._drawn_from(one)
             one.strength = max(
                 evidence.strength(nodes, by_hand=self._by_hand),
                 *(self._strength(unit) for unit in units),
@@ -139,6 +139,12 @@ class Candidates:
                     self._reached[one] = set(self._called(self._own(one), one))
                 waiting += self._reached[one]
         return found
+
+    def _drawn_from(self, one: Candidate) -> set[Unit]:
+        """The generators that the loop runs over, and what they lead to: their code runs between its iterations."""
+        calls = [node for node in self._walk(one.node.iter, one.unit) if isinstance(node, ast.Call)]
+        lazy = {unit for unit in self._called(calls, one.unit) if isinstance(unit, Function) and unit.lazy}
+        return lazy.union(*(self._closure(self._own(unit), unit) for unit in lazy))
 
     def _called(self, nodes: Sequence[ast.AST] | Iterator[ast.AST], unit: Unit) -> Iterator[Unit]:
         if unit not in self._resolvers:
