@@ -70,6 +70,7 @@ class Task:
     linked: tuple[str, ...] = ()  # folders outside the project that it reaches through symbolic links
     names: tuple[str, ...] = field(default=())  # the logged names that are asked for
     wraps: tuple[Wrap, ...] = ()  # loops of the patched files that the run had named in memory
+    prove: bool = False  # the recorded run logged nothing: its state at later checkpoints is what there is to compare
     placed_by: Mapping[str, str] = field(default_factory=dict)  # names whose statement a person placed, with how
 
     @functools.cached_property
