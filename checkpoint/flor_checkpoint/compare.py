@@ -7,7 +7,7 @@ be told to be equal (what was lost, a pickle that comes out otherwise), they are
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,8 +63,10 @@ class Differences:
     """Whether parameters, buffers, an optimizer's state or a random generator are among what differs."""
 
 
-def differences(snapshot: Snapshot, live: Walker, process: Mapping[str, object]) -> Differences:
-    """What in the live state is not what the snapshot has."""
+def differences(
+    snapshot: Snapshot, live: Walker, process: Mapping[str, object], but: Collection[tuple[str, str]] = ()
+) -> Differences:
+    """What in the live state is not what the snapshot has; the names in `but` are not asked about."""
     comparison = _Comparison(snapshot.nodes, live.nodes)
     found = []
     drawn = False
@@ -74,6 +76,8 @@ def differences(snapshot: Snapshot, live: Walker, process: Mapping[str, object])
             found.append(space)
             continue
         for name, written in names.items():
+            if (space, name) in but:
+                continue
             if name not in here or not comparison.same(written, here[name]):
                 found.append(f"{space}.{name}")
     for name, state in snapshot.process.items():

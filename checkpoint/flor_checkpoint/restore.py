@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import GeneratorType
@@ -86,15 +86,20 @@ class Restorer:
         restore_process_state(snapshot.process)
         return Restored(bindings, unbind, builder.missing, builder.mismatched, builder.notes)
 
-    def differences(self, snapshot: Snapshot, namespaces: Namespaces) -> Differences:
-        """What of the live state is not, bit for bit, what the snapshot has. Needs `baseline` as `restore` does."""
+    def differences(
+        self, snapshot: Snapshot, namespaces: Namespaces, *, but: Collection[tuple[str, str]] = ()
+    ) -> Differences:
+        """What of the live state is not, bit for bit, what the snapshot has. Needs `baseline` as `restore` does.
+
+        `but`: (namespace, name) of what nobody reads any more and is not asked about.
+        """
         if self._entry is None:
             raise CheckpointError("Restorer.differences needs Restorer.baseline at loop entry first")
         contents = Digests()
         walker = new_walker(self._book, contents, self._entry.memo)
         walker.walk(namespaces)
         contents.finish(walker)
-        return differences(snapshot, walker, process_state())
+        return differences(snapshot, walker, process_state(), but)
 
     def _build(
         self, entry: Walker, snapshot: Snapshot, generators: Mapping[int, object]

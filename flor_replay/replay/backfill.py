@@ -157,6 +157,7 @@ class Backfill:
             linked=linked,
             names=version.names,
             prove="hands_free" in run.info,
+            dead=version.dead.get(run.run, ()),
             wraps=version.wraps.get(run.run, ()),
             placed_by=version.placed_by,
         )

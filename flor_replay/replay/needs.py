@@ -44,6 +44,8 @@ def plan_version(
             asked[wraps] = _Asked(version, with_loops(plain, wraps, prefix))
         about = asked[wraps]
         facts = plan_facts.without_dead(known[run.run], script, prefix, about.deadness)
+        points = facts.main.points if facts.main is not None else ()
+        version.dead[run.run] = tuple((point.checkpoint, path) for point in points for path in point.dead)
         need, version.reason = _need(version, about.located, script, facts, *about.carried(script))
         if selection.iterations is not None and facts.main is not None:
             loop, chosen = selection.iterations

@@ -73,6 +73,7 @@ class VersionProposal:
     volatile: frozenset[str] = frozenset()
     plans: dict[str, RunPlan] = field(default_factory=dict)
     wraps: dict[str, tuple[Wrap, ...]] = field(default_factory=dict)  # run -> loops named in memory, by patched lines
+    dead: dict[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)  # run -> (checkpoint, what it may lack)
     filled: dict[str, str] = field(default_factory=dict)  # run -> verdict of earlier replays that cover it
 
     @property

@@ -60,13 +60,18 @@ class StateProof:
         if not self.told["open"] and at != "end":
             return
         manifest = self._all().get((self._ordinal, at, loop.index + 1))
-        if manifest is None or any(not entry.of_running_loop for entry in manifest.not_captured):
+        if manifest is None:
             return
+        lacking = [entry for entry in manifest.not_captured if not entry.of_running_loop]
+        dead = {path for checkpoint, path in self._task.dead if checkpoint == manifest.id}
+        if any(entry.path not in dead for entry in lacking):
+            return  # what the rest of the run can read, and nobody knows
+        unread = frozenset(holder for entry in lacking for holder in entry.holders)
         try:
             from flor_checkpoint import load
 
             snapshot = load(manifest, Path(layout.packs(self._task.store)), trust=True)
-            found = self._restorer.differences(snapshot, self._namespaces(loop))
+            found = self._restorer.differences(snapshot, self._namespaces(loop), but=unread)
         except Exception:  # a broken checkpoint proves nothing, and spoils nothing
             return
         if found.names:

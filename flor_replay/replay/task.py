@@ -71,6 +71,7 @@ class Task:
     names: tuple[str, ...] = field(default=())  # the logged names that are asked for
     wraps: tuple[Wrap, ...] = ()  # loops of the patched files that the run had named in memory
     prove: bool = False  # the recorded run logged nothing: its state at later checkpoints is what there is to compare
+    dead: tuple[tuple[str, str], ...] = ()  # as `Segment.dead`, for every checkpoint: what proves may lack it
     placed_by: Mapping[str, str] = field(default_factory=dict)  # names whose statement a person placed, with how
 
     @functools.cached_property
@@ -89,6 +90,7 @@ class Task:
         data["segment"] = Segment.from_data(data["segment"])
         data["inserted"] = tuple(Inserted(**item) for item in data["inserted"])
         data["wraps"] = tuple(Wrap(*item) for item in data["wraps"])
+        data["dead"] = tuple((str(checkpoint), str(path)) for checkpoint, path in data["dead"])
         data["linked"] = tuple(data["linked"])
         data["names"] = tuple(data["names"])
         return Task(**data)
