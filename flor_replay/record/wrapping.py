@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import contextlib
 import os
 import sys
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
@@ -141,7 +142,10 @@ class Wrapping:
     def code(self, source: bytes, path: str) -> CodeType:
         """What to execute for a file."""
         wraps = self._by_file.get(os.path.realpath(path))
-        tree = source if wraps is None else wrapped_tree(source, path, wraps)
+        tree: bytes | ast.Module = source
+        if wraps is not None:
+            with contextlib.suppress(NotThereError):  # without its loops it runs as well
+                tree = wrapped_tree(source, path, wraps)
         code: CodeType = compile(tree, path, "exec", dont_inherit=True)
         return code
 

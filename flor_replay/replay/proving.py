@@ -66,7 +66,8 @@ class StateProof:
         dead = {path for checkpoint, path in self._task.dead if checkpoint == manifest.id}
         if any(entry.path not in dead for entry in lacking):
             return  # what the rest of the run can read, and nobody knows
-        unread = frozenset(holder for entry in lacking for holder in entry.holders)
+        # What the loop draws from and nobody could capture shows in the states that come after.
+        unread = frozenset(holder for entry in manifest.not_captured for holder in entry.holders)
         try:
             from flor_checkpoint import load
 

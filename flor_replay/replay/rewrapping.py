@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from flor_instrument import Placement
 
-from flor_replay.record.wrapping import NotThereError, Wrap, from_data, wrapped_source
+from flor_replay.record.wrapping import Wrap, from_data, wrapped_source
 from flor_replay.replay.proposal import VersionProposal
 from flor_replay.store.runs import Run
 
@@ -61,6 +61,6 @@ def with_loops(sources: Mapping[str, bytes], wraps: Sequence[Wrap], prefix: str)
     for path, mine in by_file.items():
         try:
             seen[path] = wrapped_source(sources[path], mine)
-        except (KeyError, SyntaxError, NotThereError):
+        except (KeyError, SyntaxError, ValueError):
             return sources
     return seen
