@@ -1,8 +1,8 @@
 """Named loops for sources that name none: a `for` is made to run over ``flor.loop(name, …)``, in memory.
 
 What is executed is the syntax tree of the file itself with one call around each iterable, so every line and column of a
-traceback is the file's own; libcst would give text in which columns have moved. The call goes by a name that no source
-can spell. Analyses are given text instead (`wrapped_source`), in which no line has moved.
+traceback is the file's own; libcst would give text in which columns have moved. The call goes by a built-in name that no
+source can spell. Analyses are given text instead (`wrapped_source`), in which no line has moved.
 """
 
 from __future__ import annotations
@@ -56,17 +56,21 @@ def wrapped_tree(source: bytes, filename: str, wraps: Sequence[Wrap]) -> ast.Mod
     """The tree of a source with its loops wrapped. Raises SyntaxError, and NotThereError."""
     tree = ast.parse(source, filename)
     for wrap, iterable, holder in _iterables(tree, wraps):
-        call = ast.Call(
-            func=ast.copy_location(ast.Name(id=LOOP, ctx=ast.Load()), iterable),
-            args=[ast.copy_location(ast.Constant(wrap.name), iterable), iterable],
-            keywords=[],
-        )
-        ast.copy_location(call, iterable)
+        call = ast.Call(func=_the_call(), args=[ast.Constant(wrap.name), iterable], keywords=[])
+        for node in (call, *ast.walk(call.func), call.args[0]):
+            ast.copy_location(node, iterable)
         if isinstance(holder, ast.For):
             holder.iter = call
         else:
             holder.args[0] = call
     return tree
+
+
+def _the_call() -> ast.expr:
+    """What finds the call, and where there is none passes the iterable on: a function may be sent to another process
+    by value (cloudpickle does), where nobody has installed it."""
+    text = f"__import__('builtins').__dict__.get({LOOP!r}, lambda name, iterable: iterable)"
+    return ast.parse(text, mode="eval").body
 
 
 def wrapped_source(source: bytes, wraps: Sequence[Wrap]) -> bytes:

@@ -311,3 +311,24 @@ def test_a_stopped_script_goes_on(project: Project) -> None:
     process.send_signal(signal.SIGCONT)
     assert process.communicate(timeout=30)[0] == "b\n"
     assert process.returncode == 0
+
+
+def test_functions_sent_to_other_processes_by_value(project: Project) -> None:
+    """joblib pickles functions of the main script with their code: no other process knows of named loops."""
+    text = """
+        from joblib import Parallel, delayed
+        class Opt:
+            def step(self): return 1
+        opt = Opt()
+        def train(n):
+            total = 0
+            for epoch in range(n):
+                total += opt.step()
+            return total
+        if __name__ == "__main__":
+            print(train(3), Parallel(n_jobs=2)(delayed(train)(n) for n in (1, 2)))
+        """
+    project.commit("a", {"t.py": text})
+    done = project.command("run", "t.py")
+    assert "loops: epoch (t.py:8)" in done.stderr
+    assert done.stdout == "3 [1, 2]\n"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from flor_instrument.analysis.definitions import Function, Module
 from flor_instrument.analysis.index import Index, index_of
+from flor_instrument.analysis.syntax import tail
+from flor_instrument.finding import evidence
 from flor_instrument.finding.candidates import Candidate, Candidates
 from flor_instrument.finding.naming import name_of
 
@@ -109,8 +112,21 @@ def _nests(index: Index, roots: Sequence[Candidate]) -> tuple[FoundLoop, ...]:
             continue
         loop = found[one.node] = _loop(index, one, taken, depth)
         if depth + 1 < DEEPEST:
-            waiting += [(child, [*taken, loop.name], depth + 1) for child in one.children]
+            inner = [child for child in one.children if not _may_be_quick(child)]
+            waiting += [(child, [*taken, loop.name], depth + 1) for child in inner]
     return tuple(sorted(found.values(), key=lambda loop: (loop.depth, loop.path, loop.line)))
+
+
+_BATCHES = re.compile(r"batch|split|chunk|loader", re.IGNORECASE)
+
+
+def _may_be_quick(one: Candidate) -> bool:
+    """Whether an iteration may take no longer than naming it: parameters moved by hand, not for a batch at a time."""
+    if one.strength != evidence.BY_HAND:
+        return False
+    iterable = one.node.iter
+    by_steps = isinstance(iterable, ast.Call) and tail(iterable.func) == "range" and len(iterable.args) == 3
+    return not by_steps and not _BATCHES.search(f"{ast.unparse(one.node.target)} {ast.unparse(iterable)}")
 
 
 def _loop(index: Index, one: Candidate, taken: Sequence[str], depth: int) -> FoundLoop:

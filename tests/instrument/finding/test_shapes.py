@@ -201,6 +201,18 @@ SHAPES: dict[str, str] = {
                 total += row.sum()
             w -= lr * (X.T @ (X @ w - y))
         """,
+    "numpy in batches": """
+        import numpy as np
+        for epoch in range(100):  #> 0 epoch
+            for start in range(0, len(X), 32):  #> 1 start
+                w -= lr * gradient(X[start:start + 32])
+        """,
+    "a sample at a time: naming would cost more than training": """
+        import numpy as np
+        for epoch in range(100):  #> 0 epoch
+            for x, y in zip(X, Y):
+                w -= lr * (w @ x - y) * x
+        """,
     "numpy written out": """
         import numpy as np
         def descend(w):
