@@ -76,14 +76,18 @@ def _decide(
         reason = "--no-loops" if no_loops else "the module is in no file of this project"
         say(f"flor-replay: recording, no loop is named ({reason})")
         return (), reason, {}
-    from flor_instrument import NoSuchLoopError, find_loops
+    from flor_instrument import Found, NoSuchLoopError, find_loops
 
     script = project.relative(path, root)
-    files = imported_sources(root, path)
+    named = [_place(text, root) for text in loops]
+    files: dict[str, bytes] = {}
     try:
-        found = find_loops(files, script, [_place(text, root) for text in loops])
+        files = imported_sources(root, path)
+        found = find_loops(files, script, named)
     except NoSuchLoopError as error:
         raise UsageError(f"--loop: {error}") from None
+    except Exception as error:  # whatever a source brings: it is the script that has to run
+        found = Found((), f"its source could not be followed ({type(error).__name__}: {error})")
     if not found.loops:
         say(f"flor-replay: recording {script}; no loop is named: {found.reason}")
         if found.candidates:

@@ -13,29 +13,24 @@ import contextlib
 import os
 import sys
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from typing import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from types import CodeType, ModuleType
-    from typing import Any, NamedTuple
-else:
-    from collections import namedtuple
+    from typing import Any
 
 LOOP = "flor.loop"  # among the built-in names: no namespace of the script shows it
 
-if TYPE_CHECKING:
 
-    class Wrap(NamedTuple):
-        """One `for` statement that is to be a named loop."""
+class Wrap(NamedTuple):
+    """One `for` statement that is to be a named loop."""
 
-        path: str  # relative to the project's root, with forward slashes
-        line: int  # of the `for`, 1-based
-        name: str
-        inside: int  # calls around the iterable that stay outside of the loop
-
-else:
-    Wrap = namedtuple("Wrap", "path line name inside")
+    path: str  # relative to the project's root, with forward slashes
+    line: int  # of the `for`, 1-based
+    name: str
+    inside: int  # calls around the iterable that stay outside of the loop
 
 
 class NotThereError(ValueError):

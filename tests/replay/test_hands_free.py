@@ -50,7 +50,7 @@ def check(project: Project, truth: Project, source: str, *, more: dict[str, str]
     done = project.command("add-log", "train.py", "--yes", check=None)
     told = done.stderr
     assert done.returncode in (0, 3), told
-    refused = {name for name in names if f"{name} refused" in told}
+    refused = {name for name in names if re.search(rf"\s{name} refused", told)}
     assert len(refused) < len(names) and bool(refused) == (done.returncode == 3), told
     assert project.state() == before
     truth.commit("with", {"train.py": with_statements(source), **(more or {})})
