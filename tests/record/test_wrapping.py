@@ -85,7 +85,7 @@ HEADERS = (
     "for i, a in enumerate([3, 4]):", "for i, a in enumerate(range(3), start=2):", "for i, (a, b) in enumerate(zip('ab', 'cd')):",
     "for a in (x * 2 for x in range(3)):", "for i, a in enumerate(x for x in 'ab'):", "for a in [y for y in range(3) if y != 1]:",
     "for a in say('evaluated', [1, 2]):", "for a in {1: 2}.items():", "for a in range(\n    3\n):", "for a in (range(2)):",
-    "for box.a in range(2):", "for box[0] in 'ab':", "for a in iter(lambda: next(count) % 3, 0):", "for a in 7:",
+    "for box.a in range(2):", "for box[0] in 'ab':", "for a in iter(iter([1, 2, 0]).__next__, 0):", "for a in 7:",
     "for a in broken():", "for a in []:", "for a in (n := [1, 2]):", "for a in [1, 2] if count else []:",
 )  # fmt: skip
 BODIES = (
