@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import GeneratorType
 
 from flor_checkpoint import rebuild, rebuild_arrays, rebuild_iterators, rebuild_objects
+from flor_checkpoint.compare import Differences, Digests, differences
 from flor_checkpoint.contents import SAME_BYTES, NoContents, memory_bytes
 from flor_checkpoint.encode import new_walker
 from flor_checkpoint.errors import CheckpointError
 from flor_checkpoint.kinds import TypeBook
 from flor_checkpoint.project import Project
-from flor_checkpoint.rng import restore_process_state
+from flor_checkpoint.rng import process_state, restore_process_state
 from flor_checkpoint.snapshot import Snapshot
 from flor_checkpoint.walk import Namespaces, Walker
 
@@ -84,6 +85,21 @@ class Restorer:
             unbind[space] = [name for name in live if name not in names and not name.startswith("__")]
         restore_process_state(snapshot.process)
         return Restored(bindings, unbind, builder.missing, builder.mismatched, builder.notes)
+
+    def differences(
+        self, snapshot: Snapshot, namespaces: Namespaces, *, but: Collection[tuple[str, str]] = ()
+    ) -> Differences:
+        """What of the live state is not, bit for bit, what the snapshot has. Needs `baseline` as `restore` does.
+
+        `but`: (namespace, name) of what nobody reads any more and is not asked about.
+        """
+        if self._entry is None:
+            raise CheckpointError("Restorer.differences needs Restorer.baseline at loop entry first")
+        contents = Digests()
+        walker = new_walker(self._book, contents, self._entry.memo)
+        walker.walk(namespaces)
+        contents.finish(walker)
+        return differences(snapshot, walker, process_state(), but)
 
     def _build(
         self, entry: Walker, snapshot: Snapshot, generators: Mapping[int, object]

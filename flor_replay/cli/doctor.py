@@ -119,6 +119,21 @@ def _store(store: str) -> list[Finding]:
     return [Finding("good", summary), *found]
 
 
+def _hands_free(run: Run) -> list[Finding]:
+    """What ``flor-replay run`` did for it."""
+    found = []
+    taken = run.info.get("hands_free")
+    if taken is not None and taken["loops"]:
+        told = ", ".join(f"{loop['name']} ({loop['path']}:{loop['line']})" for loop in taken["loops"])
+        found.append(Finding("good", f"loops named in memory: {told}"))
+    elif taken is not None:
+        found.append(Finding("note", f"no loop was named: {taken['reason']}"))
+    if os.path.exists(run.folder.output):
+        size = os.path.getsize(run.folder.output)
+        found.append(Finding("good", f"what it printed: {run.folder.output} ({plural(size, 'byte')})"))
+    return found
+
+
 def _run(root: str, store: str, name: str) -> list[Finding]:
     from flor_replay.plan.facts import gather
 
@@ -131,6 +146,7 @@ def _run(root: str, store: str, name: str) -> list[Finding]:
         found.append(Finding("note", str(run.version.get("error", "it has no version"))))
     else:
         found.append(Finding("good", f"version {run.commit}"))
+    found += _hands_free(run)
     main = _known(root, run, gather([run])[run.run]).main
     if main is None:
         return [*found, Finding("note", "it has no flor.loop: a replay runs the whole script")]
@@ -154,6 +170,8 @@ def _known(root: str, run: Run, facts: RunFacts) -> RunFacts:
     from flor_replay.errors import FlorError
     from flor_replay.history.versions import History
     from flor_replay.plan.facts import without_dead
+    from flor_replay.record.wrapping import from_data
+    from flor_replay.replay.rewrapping import with_loops
 
     try:
         with History(root) as history:
@@ -164,4 +182,5 @@ def _known(root: str, run: Run, facts: RunFacts) -> RunFacts:
     except FlorError:
         return facts
     prefix = "" if prefix == "." else prefix + "/"
+    sources = dict(with_loops(sources, from_data(run.info.get("hands_free", {}).get("loops", ())), prefix))
     return without_dead(facts, prefix + run.filename, prefix, cache(partial(lost_but_dead, sources)))

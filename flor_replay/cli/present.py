@@ -189,6 +189,15 @@ def _details(report: RunReport) -> Iterator[Text]:
         yield Text(note, style="dim")
 
 
+def _compared(report: RunReport) -> str:
+    """How much was compared: values that were logged again, or the state at checkpoints."""
+    logged = sum(verdict.compared for verdict in report.verdicts)
+    states = sum(verdict.states.compared for verdict in report.verdicts if verdict.states is not None)
+    if states and not logged:
+        return plural(states, "state")
+    return f"{logged:,}" if report.verdicts else ""
+
+
 def show_reports(proposal: Proposal, reports: Sequence[RunReport], seconds: float, screen: Console) -> None:
     """How it went: a line a run, then one sentence."""
     if reports:
@@ -199,7 +208,7 @@ def show_reports(proposal: Proposal, reports: Sequence[RunReport], seconds: floa
                 title(report.version),
                 report.run.run[-8:],
                 _verdict(report),
-                f"{sum(v.compared for v in report.verdicts):,}" if report.verdicts else "",
+                _compared(report),
                 duration(report.seconds),
                 report.run.told,
             )

@@ -42,7 +42,7 @@ def command(last: int | None, where: str | None, as_json: bool) -> int:
         {
             "run": run.run, "tstamp": run.started.isoformat(sep=" ", timespec="seconds"), "filename": run.filename,
             "status": run.status, "reason": run.info.get("reason"), "version": run.commit, "seconds": run.info.get("seconds"),
-            "args": run.args, "argv": run.info.get("entry", {}).get("argv", []), "checkpoints": _checkpoints(run.folder.checkpoints), "replays": replays.get(run.run, 0),
+            "args": run.args, "argv": run.info.get("entry", {}).get("argv", []), "output": run.folder.output if os.path.exists(run.folder.output) else None, "checkpoints": _checkpoints(run.folder.checkpoints), "replays": replays.get(run.run, 0),
         }
         for run in runs
     ]  # fmt: skip

@@ -15,6 +15,7 @@ DONE, ERROR, USAGE, PARTLY, INTERRUPTED = 0, 1, 2, 3, 130
 
 VERBS = {
     "add-log": "flor_replay.cli.add_log",
+    "run": "flor_replay.cli.run",
     "runs": "flor_replay.cli.runs",
     "show": "flor_replay.cli.show",
     "plan": "flor_replay.cli.plan",
@@ -43,6 +44,7 @@ def cli() -> None:
 
     \b
     flor-replay add-log train.py     fill today's new statements for older versions
+    flor-replay run train.py         record a script that has no flor in it
     flor-replay show grad_norm loss  print the columns
     """
 

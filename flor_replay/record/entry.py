@@ -40,7 +40,7 @@ def how_started(root: str) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "argv": sys.argv[1:],
         "cwd": relative(os.getcwd(), root),
-        "flags": _interpreter_flags(),
+        "flags": interpreter_flags(),
     }
     spec = getattr(sys.modules.get("__main__"), "__spec__", None)
     if script is None:
@@ -63,7 +63,7 @@ def _notebook() -> str | None:
     return os.path.basename(path) if path else None
 
 
-def _interpreter_flags() -> list[str]:
+def interpreter_flags() -> list[str]:
     """Flags of the interpreter that change what code does (``-O``, ``-X``, ``-W`` …)."""
     flags: list[str] = []
     arguments = iter(getattr(sys, "orig_argv", [])[1:])

@@ -138,8 +138,8 @@ def kind_of(iterable: object) -> str:
         return "sequence"
     if any(base.__module__.startswith("torch.utils.data") and base.__name__ == "DataLoader" for base in kind.__mro__):
         return "loader"
-    if kind is enumerate or kind is zip or kind is map:
-        return "iterator"
+    if root == "tqdm" and kind_of(getattr(iterable, "iterable", None)) != "iterator":
+        return "loader"  # a progress bar over something that is the same without it
     return "iterator"
 
 

@@ -15,6 +15,7 @@ from flor_replay.record.notices import warn
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from flor_replay.record.rng import StartRng
     from flor_replay.record.run import Session
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _current: Session | None = None
 _silent = False  # True in loader workers, forked children, and where recording is switched off
+_begun = False  # the run began with the process, not with the script's first record
 _version: VersionTaker | None = None
 _rng: StartRng | None = None
 _finish_hooks = False
@@ -61,6 +63,8 @@ def silence() -> None:
 def on_import() -> None:
     """What ``import flor`` does: see that loader workers stay silent, take the RNG state and the version."""
     global _silent, _version, _rng
+    if _begun:
+        return  # `flor-replay run` has done all this before the script started
     if os.environ.get("FLOR_REPLAY_TASK"):
         _silent = _current is None  # the replay's worker has a session of its own; processes it starts have none
         return
@@ -83,6 +87,25 @@ def on_import() -> None:
     from flor_replay.record.versioning import VersionTaker
 
     _version = VersionTaker.start(root, store_path(root))
+
+
+def begin(info: dict[str, Any]) -> Session | None:
+    """Begin the run before the script does; ``__main__`` and the arguments must be the script's by now.
+
+    For scripts that do not ask for it. `info`: what else run.json is to say. None where nothing is recorded.
+    """
+    global _silent, _rng, _begun
+    _begun = True
+    if os.environ.get("FLOR", "").lower() in ("off", "0") or os.environ.get("FLOR_REPLAY_TASK"):
+        _silent = True
+        return None
+    from flor_replay.record.rng import StartRng
+
+    _rng = StartRng()
+    import atexit
+
+    atexit.register(_at_exit)  # before the script registers its own: those may log
+    return _begin(info)
 
 
 def _importer() -> str:
@@ -113,7 +136,7 @@ def _records(script: str) -> bool:
     return re.search(rb"\b(log|arg|loop|iteration|checkpointing)(\s*\(|\s+as\b)", text) is not None
 
 
-def _begin() -> Session | None:
+def _begin(info: dict[str, Any] | None = None) -> Session | None:
     global _current, _silent, _version
     import threading
 
@@ -138,7 +161,7 @@ def _begin() -> Session | None:
             store = store_path(root)
             if _version is None:
                 _version = VersionTaker.start(root, store, interactive=script is None)
-            session = Session(root, store, rng=_rng or StartRng(), version=_version)
+            session = Session(root, store, info=info, rng=_rng or StartRng(), version=_version)
             _version.belongs_to(session.folder)
         except OSError as error:
             warn(f"recording is off: the store {store} cannot be written ({error.strerror}); training goes on")

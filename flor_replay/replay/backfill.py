@@ -156,6 +156,9 @@ class Backfill:
             files=files,
             linked=linked,
             names=version.names,
+            prove="hands_free" in run.info,
+            dead=version.dead.get(run.run, ()),
+            wraps=version.wraps.get(run.run, ()),
             placed_by=version.placed_by,
         )
 
@@ -217,6 +220,10 @@ class Backfill:
         self._judge(task, verdict.as_data())
         if is_whole:
             report.verdicts = []  # the whole run counts in place of its segments
+        if verdict.verdict == "unchecked" and verdict.states is not None and verdict.states.different:
+            report.notes.append(
+                f"{task.segment.describe()}: the state afterwards was the recorded one but for {verdict.states.described}"
+            )
         report.verdicts.append(verdict)
         return None
 
@@ -245,6 +252,7 @@ class Backfill:
             volatile=version.volatile | version.replaced,
             open_ended=recorded.status not in ("finished",),
             changed=reads.changed(replayed.folder),
+            states=fidelity.States.from_data(replayed.info.get("states")),
         )
 
     @staticmethod

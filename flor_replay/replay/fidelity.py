@@ -29,6 +29,36 @@ class Difference:
 
 
 @dataclass(frozen=True)
+class States:
+    """What the checkpoints that a replay came by say of it (see `flor_replay.replay.proving`)."""
+
+    compared: int
+    open: bool
+    different: tuple[str, ...]
+    of_model: bool
+
+    @staticmethod
+    def from_data(data: Mapping[str, Any] | None) -> States | None:
+        """What run.json has of it; None where nothing was to be proven so."""
+        if data is None:
+            return None
+        return States(int(data["compared"]), bool(data["open"]), tuple(data["different"]), bool(data["of_model"]))
+
+    @property
+    def verdict(self) -> str:
+        """``exact``: every value was logged before a point at which all bits were the same."""
+        if self.different:
+            return "diverged" if self.of_model else "unchecked"
+        return "exact" if self.compared and not self.open else "unchecked"
+
+    @property
+    def described(self) -> str:
+        """What was different, in words."""
+        more = f" and {len(self.different) - 3} more" if len(self.different) > 3 else ""
+        return f"{', '.join(self.different[:3])}{more}"
+
+
+@dataclass(frozen=True)
 class Verdict:
     """``exact``: the same bits; ``close``: within `TOLERANCE`; ``diverged``; ``unchecked``: nothing to compare.
 
@@ -40,6 +70,7 @@ class Verdict:
     compared: int
     first: Difference | None = None
     left_out: tuple[str, ...] = ()  # names that read the clock
+    states: States | None = None  # what checkpoints proved
     changed: tuple[str, ...] = ()  # a sentence for each file that is not what the recorded run read
 
     @property
@@ -49,6 +80,8 @@ class Verdict:
             more = f" (and {len(self.changed) - 1} more files)" if len(self.changed) > 1 else ""
             shown = f"; {self.first.describe()}" if self.first else ""
             return f"it reads what the recorded run did not: {self.changed[0]}{more}{shown}"
+        if self.first is None and self.states is not None and self.verdict == "diverged":
+            return f"after it the state was not the recorded one: {self.states.described}"
         return self.first.describe() if self.first else None
 
     def as_data(self) -> dict[str, Any]:
@@ -57,6 +90,7 @@ class Verdict:
             "compared": self.compared,
             "first": self.why,
             "left_out": list(self.left_out),
+            "states": self.states.compared if self.states is not None else 0,
         }
 
 
@@ -76,14 +110,19 @@ def compare(
     volatile: Iterable[str] = (),
     open_ended: bool = False,
     changed: Sequence[str] = (),
+    states: States | None = None,
 ) -> Verdict:
     """The verdict on a replay.
 
     `recorded` holds what the recorded run logged in the part that was executed, in order; `replayed` what was logged
     again. Names in `volatile` (they read the clock) are left out. `open_ended`: the recorded run was cut off, so the
     replay may log more. `changed`: files that the replay read and that are not what the recorded run read.
+    `states`: where nothing can be compared, the recorded run's checkpoints decide.
     """
     found = _compare(recorded, replayed, frozenset(volatile), open_ended)
+    if states is not None:
+        verdict = states.verdict if found.verdict == "unchecked" else found.verdict
+        found = replace(found, verdict=verdict, states=states)
     return replace(found, verdict="diverged", changed=tuple(changed)) if changed else found
 
 

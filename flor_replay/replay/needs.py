@@ -14,7 +14,9 @@ from flor_replay.plan import planner
 from flor_replay.plan.facts import RunFacts
 from flor_replay.plan.planner import Need, RunPlan
 from flor_replay.plan.segments import Segment
+from flor_replay.record.wrapping import Wrap
 from flor_replay.replay.proposal import Selection, VersionProposal
+from flor_replay.replay.rewrapping import with_loops, wraps_of
 from flor_replay.store.runs import Run
 
 
@@ -30,18 +32,21 @@ def plan_version(
 ) -> None:
     """Fill in the version's plans: what is executed for each of its runs. `count`: of versions in all."""
     assert version.patched is not None
-    sources = history.python_sources(version.patched)
-    version.volatile = volatile_names(sources.values())
+    plain = history.python_sources(version.patched)
+    version.volatile = volatile_names(plain.values())
     share = max(1, -(-jobs * 2 // max(1, count)))  # workers that one run may use when many are replayed together
-    kept: dict[str, tuple[str | None, bool]] = {}  # what the patch carries, by script: its runs share the answer
-    deadness = functools.cache(functools.partial(lost_but_dead, sources))
-    located = functools.cache(functools.partial(where, sources))
+    # Runs of one version share the answers, unless other loops of theirs were named in memory.
+    asked: dict[tuple[Wrap, ...], _Asked] = {}
     for run in version.runs:
         script = prefix + run.filename
-        facts = plan_facts.without_dead(known[run.run], script, prefix, deadness)
-        if script not in kept:
-            kept[script] = _carried(version, sources, script)
-        need, version.reason = _need(version, located, script, facts, *kept[script])
+        wraps = version.wraps[run.run] = wraps_of(run, version, prefix)
+        if wraps not in asked:
+            asked[wraps] = _Asked(version, with_loops(plain, wraps, prefix))
+        about = asked[wraps]
+        facts = plan_facts.without_dead(known[run.run], script, prefix, about.deadness)
+        points = facts.main.points if facts.main is not None else ()
+        version.dead[run.run] = tuple((point.checkpoint, path) for point in points for path in point.dead)
+        need, version.reason = _need(version, about.located, script, facts, *about.carried(script))
         if selection.iterations is not None and facts.main is not None:
             loop, chosen = selection.iterations
             if loop != facts.main.name:
@@ -60,18 +65,28 @@ def plan_version(
             version.plans[run.run] = planner.plan_run(facts, need, share)
 
 
-def _carried(version: VersionProposal, sources: Mapping[str, bytes], script: str) -> tuple[str | None, bool]:
-    """Whether the patch brings state of its own that lives across iterations."""
-    across: str | None = None
-    nested = False
-    for path, source in version.sources.items():
-        ranges = [(p.line, p.end_line) for file, p in version.placed if file.path == path]
-        if ranges:
-            found = carried(source, ranges, files=sources, script=script, path=path)
-            nested = nested or bool(found.across_nested)
-            if found.across_main and across is None:
-                across = next(iter(found.reasons), ", ".join(found.across_main))
-    return across, nested
+class _Asked:
+    """What is asked of one form of a version's sources; each question once."""
+
+    def __init__(self, version: VersionProposal, sources: Mapping[str, bytes]) -> None:
+        self._version = version
+        self._sources = sources
+        self.deadness = functools.cache(functools.partial(lost_but_dead, sources))
+        self.located = functools.cache(functools.partial(where, sources))
+        self.carried = functools.cache(self._carried)
+
+    def _carried(self, script: str) -> tuple[str | None, bool]:
+        """Whether the patch brings state of its own that lives across iterations."""
+        across: str | None = None
+        nested = False
+        for path in self._version.sources:
+            ranges = [(p.line, p.end_line) for file, p in self._version.placed if file.path == path]
+            if ranges:
+                found = carried(self._sources[path], ranges, files=self._sources, script=script, path=path)
+                nested = nested or bool(found.across_nested)
+                if found.across_main and across is None:
+                    across = next(iter(found.reasons), ", ".join(found.across_main))
+        return across, nested
 
 
 def _need(

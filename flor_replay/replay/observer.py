@@ -13,6 +13,7 @@ from flor_replay.errors import ReplayMismatch
 from flor_replay.record import args, frames
 from flor_replay.record.loops import Level, LoopIterator
 from flor_replay.record.run import Session
+from flor_replay.replay.proving import StateProof
 from flor_replay.replay.task import Task
 from flor_replay.replay.wrappers import move_on
 from flor_replay.store import layout
@@ -116,11 +117,20 @@ class Replayer:
         self._restored = False  # in this iteration, for "exits"
         self._restorer: Any = None
         self._manifests: dict[str, Any] | None = None
+        self._proof = StateProof(session, task) if task.prove else None
+        if self._proof is not None:
+            session.info["states"] = self._proof.told
 
     # -- which records count ---------------------------------------------------------------------------------------
 
     def keeps(self, level: Level, hindsight: bool) -> bool:
         """Whether a record made now is written: what is asked for, and what can be compared."""
+        kept = self._keeps(hindsight)
+        if kept and hindsight and self._proof is not None:
+            self._proof.logged()
+        return kept
+
+    def _keeps(self, hindsight: bool) -> bool:
         segment = self._segment
         if segment.kind == "whole":
             return True
@@ -157,15 +167,18 @@ class Replayer:
             return
         ordinal = self._entered
         self._entered += 1
-        if ordinal != self._segment.loop:
-            return
-        if self._segment.kind == "prefix":
-            self._finish(self._session)
-        self._main = loop.level
-        self._region = "main"
-        self._prepare(loop)
+        if ordinal == self._segment.loop:
+            if self._segment.kind == "prefix":
+                self._finish(self._session)
+            self._main = loop.level
+            self._region = "main"
+            self._prepare(loop)
+        if self._proof is not None:
+            self._proof.enter(loop, ordinal, self._restorer if self._main is loop.level else None)
 
     def before_fetch(self, loop: LoopIterator) -> None:
+        if self._proof is not None:
+            self._proof.reached(loop, "start")
         if self._main is None or loop.level is not self._main or self._region != "main":
             return
         segment = self._segment
@@ -222,6 +235,8 @@ class Replayer:
                 raise ReplayMismatch(f"iteration {level.index} of {level.name!r} did not reach its nested loop")
 
     def loop_ends(self, loop: LoopIterator, end: str) -> None:
+        if self._proof is not None and end == "exhausted":
+            self._proof.reached(loop, "end")
         if self._main is not None and loop.level is self._main:
             self._region = "suffix"
             # A loop that was left may have been left by an exception: the script goes on, and shows it.

@@ -9,6 +9,7 @@ from flor_instrument import Patch, Placement, Propagation, Refusal
 from flor_replay.plan import planner
 from flor_replay.plan.facts import RunFacts
 from flor_replay.plan.planner import RunPlan
+from flor_replay.record.wrapping import Wrap
 from flor_replay.replay.task import Inserted
 from flor_replay.store.runs import Run
 
@@ -71,6 +72,8 @@ class VersionProposal:
     reason: str = ""  # where the statements stand, in words
     volatile: frozenset[str] = frozenset()
     plans: dict[str, RunPlan] = field(default_factory=dict)
+    wraps: dict[str, tuple[Wrap, ...]] = field(default_factory=dict)  # run -> loops named in memory, by patched lines
+    dead: dict[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)  # run -> (checkpoint, what it may lack)
     filled: dict[str, str] = field(default_factory=dict)  # run -> verdict of earlier replays that cover it
 
     @property

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from flor_replay.plan.segments import Segment
+from flor_replay.record.wrapping import Wrap
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,9 @@ class Task:
     files: str = ""  # a JSON file: how the user's files differ from those that the run found (`FileStates`)
     linked: tuple[str, ...] = ()  # folders outside the project that it reaches through symbolic links
     names: tuple[str, ...] = field(default=())  # the logged names that are asked for
+    wraps: tuple[Wrap, ...] = ()  # loops of the patched files that the run had named in memory
+    prove: bool = False  # the recorded run logged nothing: its state at later checkpoints is what there is to compare
+    dead: tuple[tuple[str, str], ...] = ()  # as `Segment.dead`, for every checkpoint: what proves may lack it
     placed_by: Mapping[str, str] = field(default_factory=dict)  # names whose statement a person placed, with how
 
     @functools.cached_property
@@ -85,6 +89,8 @@ class Task:
             data = json.load(file)
         data["segment"] = Segment.from_data(data["segment"])
         data["inserted"] = tuple(Inserted(**item) for item in data["inserted"])
+        data["wraps"] = tuple(Wrap(*item) for item in data["wraps"])
+        data["dead"] = tuple((str(checkpoint), str(path)) for checkpoint, path in data["dead"])
         data["linked"] = tuple(data["linked"])
         data["names"] = tuple(data["names"])
         return Task(**data)

@@ -13,12 +13,13 @@ import runpy
 import signal
 import sys
 import traceback
-from types import CodeType, ModuleType
+from types import ModuleType
 from typing import NoReturn
 
 from flor_replay.errors import ReplayMismatch
 from flor_replay.record import rng, session
 from flor_replay.record.run import Session
+from flor_replay.record.wrapping import Wrapping
 from flor_replay.replay import sandbox
 from flor_replay.replay.observer import Replayer, ReplaySession
 from flor_replay.replay.reads import ReadWatch
@@ -116,6 +117,8 @@ def _line_of(error: BaseException, root: str) -> str:
 
 def _execute(task: Task, root: str) -> None:
     entry = task.entry
+    wrapper = Wrapping(root, task.wraps)
+    wrapper.install()
     script = os.path.join(root, entry["path"])
     if entry["kind"] == "module":
         sys.argv = [script, *entry["argv"]]
@@ -129,7 +132,7 @@ def _execute(task: Task, root: str) -> None:
     module.__dict__["__builtins__"] = builtins
     sys.modules["__main__"] = module
     with open(script, "rb") as file:
-        code: CodeType = compile(file.read(), script, "exec", dont_inherit=True)
+        code = wrapper.code(file.read(), script)
     exec(code, module.__dict__)
 
 

@@ -11,14 +11,18 @@ from flor_instrument.analysis.liveness import Holder, live_names, lost_but_dead
 from flor_instrument.analysis.paths_taken import Place
 from flor_instrument.analysis.places import Where, where
 from flor_instrument.by_hand import NotOnlyAdded, added
+from flor_instrument.finding.main_loop import Found, FoundLoop, NoSuchLoopError, find_loops
 from flor_instrument.patches import Patch, Unit, function_of, functions_in, hindsight
 from flor_instrument.propagation import Given, Placement, Propagation, Refusal, propagate, remove
 from flor_instrument.source import SourceError
 
 __all__ = [
     "Carried",
+    "Found",
+    "FoundLoop",
     "Given",
     "Holder",
+    "NoSuchLoopError",
     "NotOnlyAdded",
     "Patch",
     "Place",
@@ -30,6 +34,7 @@ __all__ = [
     "Where",
     "added",
     "carried",
+    "find_loops",
     "function_of",
     "functions_in",
     "hindsight",
