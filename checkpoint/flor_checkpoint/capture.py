@@ -12,6 +12,7 @@ from pathlib import Path
 from flor_checkpoint.arena import NoRoom
 from flor_checkpoint.contents import Blob, RecordedContents
 from flor_checkpoint.encode import new_walker
+from flor_checkpoint.errors import ContentGone
 from flor_checkpoint.kinds import HELD_KINDS, TypeBook
 from flor_checkpoint.losses import mark_unreachable, not_captured
 from flor_checkpoint.manifest import Manifest, NotCaptured
@@ -189,6 +190,8 @@ class Capturer:
         if isinstance(outcome, Manifest):
             self.last = outcome
             self._failures = 0
+        elif isinstance(outcome, ContentGone):
+            self._forget = True  # the next one copies everything that is not stored
         else:
             self._failed(outcome)
 
