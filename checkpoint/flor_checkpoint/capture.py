@@ -63,6 +63,7 @@ class Capturer:
         self._failures = 0
         self._retry_at = 0.0
         self._forget = False
+        self._poor = False  # there was once too little memory
         self._closed = False
         self.last: Manifest | None = None
         """The checkpoint written last."""
@@ -119,6 +120,9 @@ class Capturer:
             return self._capture(namespaces, point, begun, again)
         except NoRoom:
             self._forget = True  # digests were noted of what no job will write
+            if not again and not self._poor:
+                self._poor = True
+                self._on_warning("a checkpoint was left out: it would take half of the free memory; training goes on")
             return None
         except Exception as error:  # never into the training script
             self._failed(error)
