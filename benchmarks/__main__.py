@@ -29,6 +29,7 @@ BENCHMARKS = {
     "log": "benchmarks.logging_calls",
     "record": "benchmarks.recording",
     "replay": "benchmarks.replaying",
+    "storage": "benchmarks.storage",
 }
 
 

@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import mmap
 
+from flor_checkpoint.free import free_bytes
 from flor_checkpoint.memory import address_of, copy_bytes
 
 _ALIGN = 64
@@ -14,8 +15,12 @@ _SLACK_BYTES = 48 << 20
 """What a second capture beside the first may need more; with the blocks' own slack it stays under 64 MiB."""
 
 
+_LARGEST_PART = 0.5
+"""Of the memory that is free; the rest is the training's, which may grow."""
+
+
 class NoRoom(Exception):  # noqa: N818
-    """A capture would need more memory than the state's size and a little."""
+    """A capture would need more memory than the state's size and a little, or than the machine can spare."""
 
 
 class Arena:
@@ -56,6 +61,8 @@ class Arena:
         wanted = max(size, _BLOCK_BYTES)
         if self._limit_bytes is not None and self.size_bytes + wanted > self._limit_bytes:
             raise NoRoom
+        if not _spare(wanted):
+            raise NoRoom
         self._blocks.append(_new_block(wanted))
         self._used = 0
         return self._take(size)
@@ -63,7 +70,7 @@ class Arena:
     def reserve(self, size: int) -> None:
         """Take and touch memory for a first checkpoint of that size; the interpreter lock is free."""
         missing = size - self.size_bytes
-        if missing > 0:
+        if missing > 0 and _spare(missing):
             block = _new_block(missing)
             ctypes.memset(address_of(block), 0, missing)
             self._blocks.append(block)
@@ -79,6 +86,11 @@ class Arena:
         self._block = 0
         self._used = 0
         self._limit_bytes = None
+
+
+def _spare(size: int) -> bool:
+    free = free_bytes()
+    return free is None or size <= free * _LARGEST_PART
 
 
 def _new_block(size: int) -> memoryview:

@@ -12,6 +12,7 @@ from pathlib import Path
 from flor_checkpoint.arena import NoRoom
 from flor_checkpoint.contents import Blob, RecordedContents
 from flor_checkpoint.encode import new_walker
+from flor_checkpoint.errors import ContentGone
 from flor_checkpoint.kinds import HELD_KINDS, TypeBook
 from flor_checkpoint.losses import mark_unreachable, not_captured
 from flor_checkpoint.manifest import Manifest, NotCaptured
@@ -62,6 +63,7 @@ class Capturer:
         self._failures = 0
         self._retry_at = 0.0
         self._forget = False
+        self._poor = False  # there was once too little memory
         self._closed = False
         self.last: Manifest | None = None
         """The checkpoint written last."""
@@ -118,6 +120,9 @@ class Capturer:
             return self._capture(namespaces, point, begun, again)
         except NoRoom:
             self._forget = True  # digests were noted of what no job will write
+            if not again and not self._poor:
+                self._poor = True
+                self._on_warning("a checkpoint was left out: it would take half of the free memory; training goes on")
             return None
         except Exception as error:  # never into the training script
             self._failed(error)
@@ -189,6 +194,8 @@ class Capturer:
         if isinstance(outcome, Manifest):
             self.last = outcome
             self._failures = 0
+        elif isinstance(outcome, ContentGone):
+            self._forget = True  # the next one copies everything that is not stored
         else:
             self._failed(outcome)
 

@@ -72,6 +72,12 @@ def write_manifest(manifest: Manifest) -> None:
     write_file(manifest.folder / f"{manifest.id}.json", json.dumps(content, indent=1).encode())
 
 
+def remove_checkpoint(manifest: Manifest) -> None:
+    """Remove a checkpoint: the manifest first, for without it there is none. Its content in packs stays."""
+    (manifest.folder / f"{manifest.id}.json").unlink(missing_ok=True)
+    (manifest.folder / manifest.graph.file).unlink(missing_ok=True)
+
+
 def write_file(path: Path, data: bytes) -> None:
     """Write a file that is there whole or not at all."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")

@@ -2,7 +2,7 @@
 
 A pack holds blobs as one-dimensional U8 tensors, each under its digest. There is no index but the packs' own
 headers. Packs are written under a name of their own and renamed when complete, so any number of processes write
-at once.
+at once. A manifest's word on where a blob lies is a hint: a pack may have been rewritten since (see `sweep`).
 """
 
 from __future__ import annotations
@@ -18,15 +18,18 @@ from pathlib import Path
 from flor_checkpoint.digest import Buffer, digest
 from flor_checkpoint.errors import BadCheckpoint
 
-_SUFFIX = ".safetensors"
+SUFFIX = ".safetensors"
+CONDEMNED = f"{SUFFIX}.condemned"
+"""A pack that is about to be deleted: nothing new may refer to it, what refers to it already still finds it."""
 _MAX_HEADER_BYTES = 100 << 20
 
 
 class PackIndex:
     """Which blob lies in which pack; looks at each pack once."""
 
-    def __init__(self, packs: Path) -> None:
+    def __init__(self, packs: Path, suffixes: tuple[str, ...] = (SUFFIX,)) -> None:
         self._packs = packs
+        self._suffixes = suffixes
         self._seen: set[str] = set()
         self._places: dict[str, str] = {}
 
@@ -37,7 +40,7 @@ class PackIndex:
     def refresh(self) -> None:
         """Look at the packs that have come since, and forget those that are gone."""
         try:
-            names = {name for name in os.listdir(self._packs) if name.endswith(_SUFFIX)}
+            names = {name for name in os.listdir(self._packs) if name.endswith(self._suffixes)}
         except OSError:
             names = set()
         if not self._seen <= names:
@@ -68,7 +71,7 @@ def write_pack(packs: Path, blobs: Sequence[tuple[str, Sequence[Buffer]]]) -> tu
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     packs.mkdir(parents=True, exist_ok=True)
-    file_name = f"{os.urandom(12).hex()}{_SUFFIX}"
+    file_name = f"{os.urandom(12).hex()}{SUFFIX}"
     temporary = packs / f"{file_name}.tmp"
     try:
         with open(temporary, "xb", buffering=0) as file:
@@ -136,8 +139,18 @@ class PackReader:
         self._open: dict[str, tuple[memoryview, dict[str, tuple[int, int]]]] = {}
 
     def read_all(self, blobs: Mapping[str, str]) -> dict[str, memoryview]:
-        """The verified bytes of the blobs; `blobs` names the pack of each. The big ones are verified side by side."""
-        found = {blob: self._view(blob, pack) for blob, pack in blobs.items()}
+        """The verified bytes of the blobs; `blobs` names the pack of each. The big ones are verified side by side.
+
+        A blob that is not where it was is looked for in the other packs: its name is its content.
+        """
+        for left in (2, 1, 0):
+            try:
+                found = {blob: self._view(blob, pack) for blob, pack in blobs.items()}
+                break
+            except BadCheckpoint:
+                if not left:
+                    raise
+                blobs = self._moved(blobs)
         big = [blob for blob, data in found.items() if len(data) >= _BIG_BYTES]
         for blob in found.keys() - set(big):
             self._verify(blob, found[blob], blobs[blob])
@@ -145,6 +158,11 @@ class PackReader:
             for _ in pool.map(lambda blob: self._verify(blob, found[blob], blobs[blob]), big):
                 pass
         return found
+
+    def _moved(self, blobs: Mapping[str, str]) -> dict[str, str]:
+        index = PackIndex(self._packs, (SUFFIX, CONDEMNED))
+        index.refresh()
+        return {blob: index.find(blob) or pack for blob, pack in blobs.items()}
 
     def read(self, blob: str, pack: str) -> memoryview:
         """The verified bytes of a blob."""

@@ -6,13 +6,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from flor_checkpoint.contents import Blob
 from flor_checkpoint.digest import Buffer, digest, digest_of_chunks
-from flor_checkpoint.errors import CheckpointError
-from flor_checkpoint.manifest import GraphFile, Manifest, NotCaptured, write_file, write_manifest
+from flor_checkpoint.errors import ContentGone
+from flor_checkpoint.manifest import GraphFile, Manifest, NotCaptured, remove_checkpoint, write_file, write_manifest
 from flor_checkpoint.packs import PackIndex, write_pack
 from flor_checkpoint.plain import dumps_graph
 from flor_checkpoint.priority import step_back
@@ -121,7 +121,7 @@ class Writer:
         for blob in wanted:
             pack = self._index.find(blob)
             if pack is None:
-                raise CheckpointError(f"blob {blob} was stored by an earlier checkpoint and is gone")
+                raise ContentGone(f"blob {blob} was stored by an earlier checkpoint and is gone")
             tensors[blob] = pack
         data = b"".join(dumps_graph(job.graph))
         self._checkpoints.mkdir(parents=True, exist_ok=True)
@@ -142,7 +142,25 @@ class Writer:
             folder=self._checkpoints,
         )
         write_manifest(manifest)
-        return manifest
+        return self._settled(manifest)
+
+    def _settled(self, manifest: Manifest) -> Manifest:
+        """The manifest, once it is sure that what it shares with others was not deleted meanwhile.
+
+        A sweep condemns a pack first and looks for new manifests afterwards; here the manifest is written first and the
+        packs are looked at afterwards. So one of the two sees the other.
+        """
+        for _ in range(3):
+            if all((self._packs / pack).exists() for pack in set(manifest.tensors.values())):
+                return manifest
+            self._index.refresh()
+            tensors = {blob: self._index.find(blob) for blob in manifest.tensors}
+            if None in tensors.values():
+                break
+            manifest = replace(manifest, tensors={blob: pack for blob, pack in tensors.items() if pack is not None})
+            write_manifest(manifest)
+        remove_checkpoint(manifest)
+        raise ContentGone("content that this checkpoint shares with others was removed meanwhile")
 
     def _sort(self, blobs: list[Blob]) -> tuple[list[tuple[str, list[Buffer]]], list[str]]:
         """The blobs that no pack has yet, with their bytes; and all digests that the checkpoint needs."""

@@ -21,6 +21,7 @@ VERBS = {
     "plan": "flor_replay.cli.plan",
     "propagate": "flor_replay.cli.propagate",
     "doctor": "flor_replay.cli.doctor",
+    "gc": "flor_replay.cli.gc",
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -25,6 +26,14 @@ class _Followed:
     last: str
     commits: list[str] = field(default_factory=list)
     found: list[tuple[str, bytes] | None] = field(default_factory=list)
+
+
+def _is_young(path: str) -> bool:
+    """Whether a loose ref was written in the last hour; a packed one has no file and was not."""
+    try:
+        return time.time() - os.stat(path).st_mtime < 3600.0
+    except OSError:
+        return False
 
 
 class History:
@@ -146,8 +155,29 @@ class History:
         date = self._git.text("show", "-s", "--format=%cI", commit)
         identity = {**IDENTITY, "GIT_AUTHOR_DATE": date, "GIT_COMMITTER_DATE": date}
         made = self._git.text("commit-tree", tree, "-p", commit, "-m", message, env=identity)
-        self._git.run("update-ref", PATCHED + made, made)
+        self.keep_patched(made)
         return made
+
+    def keep_patched(self, commit: str) -> None:
+        """See that git keeps a patched version."""
+        self._git.run("update-ref", PATCHED + commit, commit)
+
+    def patched_refs(self) -> list[str]:
+        """The patched versions that are kept and whose refs are older than an hour."""
+        folder = os.path.join(self._git.text("rev-parse", "--path-format=absolute", "--git-common-dir"), PATCHED)
+        commits = self._git.text("for-each-ref", "--format=%(objectname)", PATCHED).split()
+        return [commit for commit in commits if not _is_young(os.path.join(folder, commit))]
+
+    def drop_patched(self, commits: Sequence[str]) -> None:
+        """Remove the refs of patched versions; their objects stay until git itself collects them."""
+        commands = "".join(f"delete {PATCHED}{commit}\n" for commit in commits)
+        self._git.run("update-ref", "--stdin", data=commands.encode())
+
+    def worktrees(self) -> int:
+        """How many working trees the repository has."""
+        return sum(
+            line.startswith("worktree ") for line in self._git.text("worktree", "list", "--porcelain").splitlines()
+        )
 
     def lay_out(self, commit: str, folder: str) -> None:
         """Write the version's tree into `folder`, made anew; filters (line ends, LFS) apply as in a checkout."""

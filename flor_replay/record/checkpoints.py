@@ -49,6 +49,7 @@ class Recorder:
 
     def loop_begins(self, loop: LoopIterator) -> None:
         if loop.depth == 0:
+            self._session.note_world()
             self._session.note_loop_begin(loop)
             ordinal = self._entered
             self._entered += 1

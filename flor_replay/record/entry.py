@@ -77,12 +77,26 @@ def interpreter_flags() -> list[str]:
     return flags
 
 
+def world() -> tuple[int, int]:
+    """(rank, size) of the process group that torch.distributed has set up in this process; (0, 1) where there is none."""
+    distributed: Any = sys.modules.get("torch.distributed")
+    try:
+        if distributed is not None and distributed.is_available() and distributed.is_initialized():
+            return int(distributed.get_rank()), int(distributed.get_world_size())
+    except (AttributeError, RuntimeError, ValueError):  # half imported, or being taken down
+        pass
+    return 0, 1
+
+
 def rank() -> int:
     """This process's number among those that train together; a RANK alone may mean anything."""
+    mine, size = world()
+    if size > 1:
+        return mine
     for own, total in (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_NTASKS")):
-        mine, all_of_them = os.environ.get(own, ""), os.environ.get(total, "")
-        if mine.isdigit() and all_of_them.isdigit() and int(all_of_them) > 1:
-            return int(mine)
+        number, all_of_them = os.environ.get(own, ""), os.environ.get(total, "")
+        if number.isdigit() and all_of_them.isdigit() and int(all_of_them) > 1:
+            return int(number)
     return 0
 
 

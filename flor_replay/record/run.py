@@ -181,6 +181,14 @@ class Session:
 
     # -- told by loops ------------------------------------------------------------------------------------------
 
+    def note_world(self) -> None:
+        """Keep that this run trains together with other processes: it cannot be replayed alone."""
+        if "distributed" not in self.info:
+            _, size = entry.world()
+            if size > 1:
+                self.info["distributed"] = size
+                self.write_info()
+
     def note_loop_begin(self, loop: LoopIterator) -> None:
         self.journal.append(("b", loop.prefix, loop.name, loop.occurrence, 0, 0.0, kind_of(loop.source), ""))
 
@@ -250,6 +258,7 @@ class Session:
         self.journal.close()
         if self.journal.broken:
             reason = reason or "the log is not complete: the store could not be written"
+        self.note_world()
         self.info["status"] = status
         if reason:
             self.info["reason"] = reason
@@ -270,7 +279,8 @@ class Session:
 
             sealing.seal(self.folder)
         except Exception as error:  # the live log stays: nothing is lost, it is only slower to read
-            warn(f"the log of this run stays unsealed ({type(error).__name__}: {error})")
+            first = str(error).partition("\n")[0]
+            warn(f"the log of this run stays unsealed ({type(error).__name__}: {first})")
 
     def stop(self, reason: str) -> None:
         """The process is being ended from outside: what was logged goes to disk, unsealed."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 
 _current: Session | None = None
+_child = 0  # the pid, in a child of multiprocessing that imported flor itself: it may turn out to be a rank
 _silent = False  # True in loader workers, forked children, and where recording is switched off
 _begun = False  # the run began with the process, not with the script's first record
 _version: VersionTaker | None = None
@@ -36,7 +37,7 @@ def current() -> Session | None:
     if _current is not None:
         return _current
     if _silent:
-        return None
+        return _begin_rank() if _child else None
     return _begin()
 
 
@@ -53,8 +54,9 @@ def install(session: Session) -> None:
 
 def silence() -> None:
     """Record nothing in this process from now on."""
-    global _silent, _current
+    global _silent, _current, _child
     _silent = True
+    _child = 0
     if _current is not None:
         _current.abandon()
         _current = None
@@ -62,14 +64,18 @@ def silence() -> None:
 
 def on_import() -> None:
     """What ``import flor`` does: see that loader workers stay silent, take the RNG state and the version."""
-    global _silent, _version, _rng
+    global _silent, _version, _rng, _child
     if _begun:
         return  # `flor-replay run` has done all this before the script started
     if os.environ.get("FLOR_REPLAY_TASK"):
         _silent = _current is None  # the replay's worker has a session of its own; processes it starts have none
         return
-    if os.environ.get("FLOR", "").lower() in ("off", "0") or _is_child():
+    if os.environ.get("FLOR", "").lower() in ("off", "0"):
         _silent = True
+        return
+    if _is_child():
+        _silent = True
+        _child = os.getpid()
         return
     from flor_replay.record.rng import StartRng
 
@@ -121,7 +127,10 @@ def _importer() -> str:
 
 def _is_child() -> bool:
     multiprocessing = sys.modules.get("multiprocessing.process")
-    return multiprocessing is not None and multiprocessing.parent_process() is not None
+    if multiprocessing is None:
+        return False
+    # A spawned child imports the script before it knows its parent.
+    return multiprocessing.parent_process() is not None or hasattr(multiprocessing.current_process(), "_inheriting")
 
 
 def _records(script: str) -> bool:
@@ -136,6 +145,23 @@ def _records(script: str) -> bool:
     return re.search(rb"\b(log|arg|loop|iteration|checkpointing)(\s*\(|\s+as\b)", text) is not None
 
 
+def _begin_rank() -> Session | None:
+    """In a child of multiprocessing: it records if it is one of several that train together (``torch.multiprocessing.spawn``).
+
+    Loader workers are none: spawned ones have no process group, and forked ones did not import flor themselves.
+    """
+    global _silent
+    from flor_replay.record.entry import world
+
+    if _child != os.getpid() or world()[1] < 2:
+        return None
+    import atexit
+
+    atexit.register(_at_exit)
+    _silent = False
+    return _begin()
+
+
 def _begin(info: dict[str, Any] | None = None) -> Session | None:
     global _current, _silent, _version
     import threading
@@ -146,7 +172,7 @@ def _begin(info: dict[str, Any] | None = None) -> Session | None:
     with lock:
         if _current is not None or _silent:
             return _current
-        if _is_child():
+        if _is_child() and not _child:
             _silent = True
             return None
         from flor_replay.record.run import Session

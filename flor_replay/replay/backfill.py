@@ -68,9 +68,9 @@ class Backfill:
 
     def run(self) -> list[RunReport]:
         """Do it all; reports newest first. On Ctrl-C the workers are ended and what was finished stays."""
-        base = os.environ.get("FLOR_SCRATCH") or tempfile.gettempdir()
+        base = scratch_base()
         os.makedirs(base, exist_ok=True)
-        _discard_abandoned(base)
+        discard_abandoned(base)
         scratch = tempfile.mkdtemp(prefix=f"flor-replay-{os.getpid()}-{start_time(os.getpid())}-", dir=base)
         try:
             self._clean_up()
@@ -92,6 +92,7 @@ class Backfill:
         today = self._history.inputs_today()
         for version in self._proposal.to_replay:
             assert version.patched is not None
+            self._history.keep_patched(version.patched)  # a collection may have run since it was proposed
             tree = os.path.join(scratch, "trees", version.patched)
             if not os.path.isdir(tree):
                 self._history.lay_out(version.patched, tree)
@@ -265,7 +266,12 @@ class Backfill:
             layout.replace_json(folder.info, info)
 
 
-def _discard_abandoned(base: str) -> None:
+def scratch_base() -> str:
+    """Where backfills make their scratch folders."""
+    return os.environ.get("FLOR_SCRATCH") or tempfile.gettempdir()
+
+
+def discard_abandoned(base: str) -> None:
     """Remove the scratch folders of backfills that were killed."""
     for name in os.listdir(base):
         found = re.fullmatch(r"flor-replay-(\d+)-(\w+)-\w+", name)

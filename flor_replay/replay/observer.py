@@ -281,10 +281,13 @@ class Replayer:
 
     def _restore(self, checkpoint: str, loop: LoopIterator | None) -> Iterator[Any] | None:
         """Put the state back; returns the iterator of the main loop where it is another than the one that it has."""
-        from flor_checkpoint import load
+        from flor_checkpoint import BadCheckpoint, load
 
         manifest = self._manifest(checkpoint)
-        snapshot = load(manifest, Path(layout.packs(self._task.store)), trust=True)
+        try:
+            snapshot = load(manifest, Path(layout.packs(self._task.store)), trust=True)
+        except BadCheckpoint as error:  # damaged, or removed since the plan was made
+            raise ReplayMismatch(str(error)) from error
         root = self._session.root
         spaces, functions, _ = frames.namespaces(root, self._session.explicit)
         running = _running(loop)

@@ -74,6 +74,10 @@ def _usable(history: History, recorded: Sequence[Run], selection: Selection) -> 
             left_out.append((run, "it is still running"))
         elif run.info.get("entry", {}).get("kind") == "interactive":
             left_out.append((run, "it ran in a notebook or shell, which cannot be run again by itself"))
+        elif run.info.get("distributed", 1) > 1:
+            left_out.append(
+                (run, f"it trained in {run.info['distributed']} processes, and one alone cannot be replayed")
+            )
         elif commit is None:
             left_out.append((run, str(run.version.get("error", "it has no version"))))
         elif not known.setdefault(commit, history.has(commit)):
