@@ -6,10 +6,11 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from .attributes import check_attributes
 from .bound import BUILTINS, Position, bindings, bound_at, scope_parameters
 from .imported import FLOR_MODULES, Import, has_star_import, imports
 from .renames import Votes
-from .source import DEFINITIONS, Block, Scope, Source, Stmt, kept
+from .source import Block, Scope, Source, Stmt, kept
 from .spots import Unplaced
 from .uses import header_use, own_chains, prefixes, use_of
 from .view import View
@@ -115,7 +116,7 @@ class Resolver:
         for chain in sorted(chains):
             if member and chain.partition(".")[0] == "self":
                 if not any(part in renames for part in prefixes(chain)):
-                    self._check_attributes(chain, use.calls, statement)
+                    check_attributes(self._view, chain, use.calls)
                 continue
             if any(part in provided for part in prefixes(chain)):
                 continue
@@ -123,11 +124,11 @@ class Resolver:
             if rename is not None:
                 renames[rename[0]] = rename[1]
                 if chain not in own and rename[0] not in from_imports:
-                    self._check_attributes(chain, use.calls, statement, rename[0].count(".") + 1)
+                    check_attributes(self._view, chain, use.calls, rename[0].count(".") + 1)
                 continue
             self._check_bound(chain, statement, block, position, needed, deferred)
             if chain not in own:
-                self._check_attributes(chain, use.calls, statement)
+                check_attributes(self._view, chain, use.calls)
         for bound in sorted(use.binds):
             if "." not in bound and bound not in provided and votes is not None and not deferred:
                 found = votes.best(bound)
@@ -288,24 +289,6 @@ class Resolver:
                 return found
         return None
 
-    def _check_attributes(self, chain: str, calls: frozenset[str], statement: Stmt, known: int = 1) -> None:
-        """An attribute that today's file knows elsewhere and the version never mentions does not exist there.
-
-        `known`: how many of the chain's first parts are accounted for.
-        """
-        parts = chain.split(".")
-        if len(parts) < 2 or imports(self._view.today).get(parts[0]):
-            return
-        words = self._view.target.words
-        for position, attribute in enumerate(parts[known:], known):
-            if attribute in words:
-                continue
-            called = position == len(parts) - 1 and chain in calls
-            if called and not _defines(self._view.today, attribute):
-                continue
-            if _mentions(self._view.today, attribute, statement):
-                raise Unplaced(f"Nothing in this version is called `{'.'.join(parts[: position + 1])}`.")
-
 
 def _is_free(target: Source, name: str) -> bool:
     """Whether the file reads a name that nothing in it binds."""
@@ -326,20 +309,6 @@ def _own_attributes(statement: Stmt) -> frozenset[str]:
 
 def _bound_today(today: Source, name: str, scope: Scope) -> bool:
     return any(name in bindings(one) or name in scope_parameters(one) for one in scope.chain())
-
-
-def _defines(today: Source, attribute: str) -> bool:
-    return any(isinstance(one.node, DEFINITIONS) and one.node.name == attribute for one in today.statements())
-
-
-def _mentions(today: Source, attribute: str, statement: Stmt) -> bool:
-    """Whether the file has the word anywhere but in the statement."""
-    for number, line in enumerate(today.lines, 1):
-        if statement.line <= number <= statement.end_line:
-            continue
-        if attribute in line or attribute.replace("_", "-") in line:
-            return True
-    return False
 
 
 __all__ = ["Names", "Resolver", "import_renames"]
