@@ -35,10 +35,10 @@ def choose(
     binding = [one for one in gap if binds(one, reads)]
     touching = [one for one in gap if one in binding or changes(one, reads, state)]
     statements = block.statements
-    if touching and bool(left.sure) != bool(right.sure):
-        beside, twin = (low - 1, gap[0]) if left.sure else (high, gap[-1])
-        if 0 <= beside < len(statements) and statements[beside].key == twin.key:
-            raise Unplaced(f"Its only neighbour stands twice: it could be before or after line {twin.line}.")
+    for side, beside, twin in ((left, low - 1, gap[0]), (right, high, gap[-1])):
+        sure = side.sure and side.sure != EDGE
+        if touching and sure and 0 <= beside < len(statements) and statements[beside].key == twin.key:
+            raise Unplaced(f"Its neighbour stands twice: it could be before or after line {twin.line}.")
     if left.sure and not right.sure:
         if left.sure < SURE and binding:
             return max(one.index for one in binding) + 1

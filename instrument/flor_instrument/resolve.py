@@ -219,11 +219,13 @@ class Resolver:
             best, weight = ranked[0]
             second = ranked[1][1] if len(ranked) > 1 else 0.0
             if best == part:
+                self._check_own(part, weight, votes)
                 return None
             if weight < 0.25:
                 continue
             if weight < _CLEAR * second:
                 if part in usable:
+                    self._check_own(part, usable[part], votes)
                     return None
                 raise Unplaced(f"It is not clear what `{part}` is called in this version.")
             rival = self._rival(part, best, weight, votes)
@@ -233,6 +235,12 @@ class Resolver:
                 raise Unplaced(f"It is not clear whether `{best}` is `{part}` or `{rival}` in this version.")
             return part, best
         return None
+
+    def _check_own(self, part: str, weight: float, votes: Votes) -> None:
+        """Raises Unplaced where a name that is kept is what something else of today's file is called there."""
+        rival = self._rival(part, part, weight, votes)
+        if rival is not None and "." not in rival + part:
+            raise Unplaced(f"It is not clear whether `{part}` is `{rival}` in this version.")
 
     @staticmethod
     def _rival(part: str, old: str, weight: float, votes: Votes) -> str | None:

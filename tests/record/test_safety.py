@@ -238,7 +238,7 @@ def train(rank, port=None):
             loss.backward()
             optimizer.step()
             flor.log("loss", loss.item())
-        os.write(1, f"{rank} {epoch} {loss.item()!r}\n".encode())
+        os.write(1, f"{rank} {epoch} {loss.item()!r}\\n".encode())
     dist.barrier()
     dist.destroy_process_group()
 """

@@ -150,14 +150,13 @@ def move_statement(text: str, chance: Random, near: bool) -> str | None:
     if for_mark(suite.nodes[low]):
         return None
     lines, first, last = lines_of(text, suite, low, low)
-    mark = next((index for index, node in enumerate(suite.nodes) if is_mark(node)), None)
     other = chance.choice([index for index in range(len(suite.nodes)) if index != low])
     if is_docstring(suite, other) or isinstance(suite.nodes[other], ast.Import | ast.ImportFrom):
         return None
     if not own_lines(lines, suite.nodes[other]):
         return None
-    if mark is not None and min(low, other) <= mark <= max(low, other):
-        return None  # whoever moves a statement past the one in question makes its place arguable
+    if any(for_mark(node) for node in suite.nodes[min(low, other) : max(low, other) + 1]):
+        return None  # whoever moves a statement past the one in question, or what feeds it, makes its place arguable
     start = span(suite.nodes[other])[0] - 1
     moved = lines[first:last]
     if start >= last:
