@@ -58,10 +58,10 @@ def choose(
     if abs(left.sure - right.sure) >= (_SURER if touching else 0.02) and (touching or not edge):
         return low if left.sure > right.sure else high
     if not touching:
-        side = _grouped(view, statement)
-        if side is None and not log_calls(view.today, statement.node) and any(acts(one) for one in gap):
+        together = _grouped(view, statement)
+        if together is None and not log_calls(view.today, statement.node) and any(acts(one) for one in gap):
             raise Unplaced(f"It could stand before or after line {gap[0].line}, and their order may matter.")
-        return high if side == "right" else low
+        return high if together == "right" else low
     first = touching[0]
     raise Unplaced(f"It could stand before or after line {first.line}, which may change what it reads.")
 
