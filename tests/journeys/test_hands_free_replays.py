@@ -98,6 +98,47 @@ def test_several_versions_of_a_trainer_class(project: Project, tmp_path: Path) -
     assert "nothing to replay" in done.stderr
 
 
+def test_loops_that_ask_a_condition(project: Project, tmp_path: Path) -> None:
+    """`while` around `while`, one left by break: entered at checkpoints, with the counters as they were there."""
+    plain = """
+import numpy as np
+
+def main(steps):
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(40, 3))
+    w, step, since = np.zeros(3), 0, 0
+    while True:
+        rows = rng.integers(0, 40, 8)
+        tries = 0
+        while tries < 3 and since < 100:
+            grad = x[rows].T @ (x[rows] @ w - 1) / len(rows)
+            w -= 0.05 * grad
+            tries += 1
+            since += 1
+        step += 1
+        if step > steps:
+            break
+    print(w)
+
+main(9)
+"""
+    added = plain.replace("            w -=", '            flor.log("grad", float(grad @ grad))\n            w -=')
+    added = added.replace("        if step >", '        flor.log("norm", float(w @ w) + step)\n        if step >')
+    added = added.replace("import numpy", "import flor\nimport numpy")
+    project.commit("plain", {"train.py": plain})
+    loops = ["--loop", "train.py:8", "--loop", "train.py:11"]
+    told = project.command("run", *loops, "train.py", env=EVERY).stderr
+    assert "step (train.py:8), tries (train.py:11)" in told
+    project.write({"train.py": added})
+    done = project.command("add-log", "train.py", "--yes", "--iters", "step=4:7", "--json")
+    assert '"exact"' in done.stdout and "from the start" not in done.stderr
+    project.command("add-log", "train.py", "--yes")
+    loops = ["--loop", "train.py:9", "--loop", "train.py:12"]
+    expected = truth(tmp_path / "t", {"train.py": added}, *loops, "train.py")
+    assert filled(project) == expected and len(expected[1]) == 10 and len(expected[0]) == 30
+    assert project.dataframe("norm")["step"].tolist() == [*range(10)]
+
+
 SCRIPT = """import numpy as np
 import time
 rng = np.random.default_rng(0)
@@ -129,7 +170,7 @@ def test_todays_file_names_its_loops_itself(project: Project, tmp_path: Path) ->
 
 
 def test_a_script_without_a_loop_is_replayed_whole(project: Project, tmp_path: Path) -> None:
-    plain = SCRIPT.replace("for epoch in range(5):", "epoch = -1\nwhile epoch < 4:\n    epoch += 1")
+    plain = SCRIPT.replace("for epoch in range(5):", "epoch = -1\nwhile (epoch := epoch + 1) < 5:\n    pass")
     plain = plain.replace("    for step in range(4):\n    ", "    if True:\n    ")
     with_log = plain.replace("import time\n", "import time\nimport flor\n").replace(
         "    print(", '    flor.log("w", float(w[0]))\n    print('
