@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 _MODULES = {
     "time",
@@ -26,39 +28,62 @@ _CALLS = {
 }  # fmt: skip
 
 
+@dataclass(frozen=True)
+class _Read:
+    """What an expression looks at: names, attributes, and whether it asks a clock or the machine itself."""
+
+    names: frozenset[str]
+    attributes: frozenset[str]
+    asks: bool
+
+    def is_volatile(self, tainted: set[str], imported: set[str]) -> bool:
+        """Whether it looks at something tainted, or at a module of clocks."""
+        if self.asks or not (self.names.isdisjoint(tainted) and self.attributes.isdisjoint(tainted)):
+            return True
+        return not self.names.isdisjoint(imported)
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What is asked of one source."""
+
+    imported: frozenset[str]  # names of clock modules, and of what comes from them
+    bound: tuple[tuple[str, _Read], ...]
+    logged: tuple[tuple[str, _Read], ...]
+
+
 def volatile_names(sources: Iterable[bytes]) -> frozenset[str]:
     """Names whose ``log`` expression reads a clock, the machine's load, or something else that is new each time.
 
     Followed through assignments by name, over all the sources together: a name too many is only not compared.
     """
-    trees = []
-    for source in sources:
-        try:
-            trees.append(ast.parse(source))
-        except (SyntaxError, ValueError, RecursionError):
-            continue
+    facts = [_facts(source) for source in sources]
+    imported = {name for one in facts for name in one.imported}
+    rest = {binding for one in facts for binding in one.bound}
     tainted: set[str] = set()
-    nodes = [node for tree in trees for node in ast.walk(tree)]
-    imported = _imported(nodes)
-    changed = True
-    while changed:
-        changed = False
-        for node in nodes:
-            for target, value in _bindings(node):
-                if target not in tainted and _reads(value, tainted, imported):
-                    tainted.add(target)
-                    changed = True
-    found = set()
-    for node in nodes:
-        if isinstance(node, ast.Call) and _last(node.func) == "log" and len(node.args) >= 2:
-            name = node.args[0]
-            if (
-                isinstance(name, ast.Constant)
-                and isinstance(name.value, str)
-                and _reads(node.args[1], tainted, imported)
-            ):
-                found.add(name.value)
-    return frozenset(found)
+    while True:
+        found = {binding for binding in rest if binding[1].is_volatile(tainted, imported)}
+        if not found:
+            break
+        rest -= found
+        tainted |= {target for target, _ in found}
+    return frozenset(name for one in facts for name, read in one.logged if read.is_volatile(tainted, imported))
+
+
+@functools.lru_cache(maxsize=256)
+def _facts(source: bytes) -> _Facts:
+    try:
+        nodes = list(ast.walk(ast.parse(source)))
+    except (SyntaxError, ValueError, RecursionError):
+        return _Facts(frozenset(), (), ())
+    bound = {(target, _read(value)) for node in nodes for target, value in _bindings(node)}
+    logged = {
+        (node.args[0].value, _read(node.args[1]))
+        for node in nodes
+        if isinstance(node, ast.Call) and _last(node.func) == "log" and len(node.args) >= 2
+        if isinstance(node.args[0], ast.Constant) and isinstance(node.args[0].value, str)
+    }
+    return _Facts(frozenset(_imported(nodes)), tuple(bound), tuple(logged))
 
 
 def _imported(nodes: Iterable[ast.AST]) -> set[str]:
@@ -104,12 +129,10 @@ def _last(node: ast.expr) -> str | None:
     return None
 
 
-def _reads(value: ast.expr, tainted: set[str], imported: set[str]) -> bool:
-    for node in ast.walk(value):
-        if isinstance(node, ast.Call) and _last(node.func) in _CALLS:
-            return True
-        if isinstance(node, ast.Name) and (node.id in tainted or node.id in imported):
-            return True
-        if isinstance(node, ast.Attribute) and node.attr in tainted:
-            return True
-    return False
+def _read(value: ast.expr) -> _Read:
+    nodes = list(ast.walk(value))
+    return _Read(
+        frozenset(node.id for node in nodes if isinstance(node, ast.Name)),
+        frozenset(node.attr for node in nodes if isinstance(node, ast.Attribute)),
+        any(isinstance(node, ast.Call) and _last(node.func) in _CALLS for node in nodes),
+    )
