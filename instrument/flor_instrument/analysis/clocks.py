@@ -7,6 +7,8 @@ import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from flor_instrument.analysis.syntax import all_nodes, parsed
+
 _MODULES = {
     "time",
     "datetime",
@@ -73,10 +75,10 @@ def volatile_names(sources: Iterable[bytes]) -> frozenset[str]:
 @functools.lru_cache(maxsize=256)
 def _facts(source: bytes) -> _Facts:
     try:
-        nodes = list(ast.walk(ast.parse(source)))
+        nodes = all_nodes(parsed(source))
     except (SyntaxError, ValueError, RecursionError):
         return _Facts(frozenset(), (), ())
-    bound = {(target, _read(value)) for node in nodes for target, value in _bindings(node)}
+    bound = {(target, _read(value)) for node in nodes if isinstance(node, _BINDING) for target, value in _bindings(node)}
     logged = {
         (node.args[0].value, _read(node.args[1]))
         for node in nodes
@@ -97,6 +99,9 @@ def _imported(nodes: Iterable[ast.AST]) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] in _MODULES:
             names.update(alias.asname or alias.name for alias in node.names)
     return names
+
+
+_BINDING = (ast.Assign, ast.AugAssign, ast.AnnAssign, ast.NamedExpr, ast.FunctionDef)
 
 
 def _bindings(node: ast.AST) -> list[tuple[str, ast.expr]]:
