@@ -39,6 +39,7 @@ class Recorder:
         self._entered = 0
         self._enabled = os.environ.get("FLOR_CHECKPOINTS", "on").lower() not in ("off", "0", "no")
         self._enabled = self._enabled and session.info["rank"] == 0
+        self._always = os.environ.get("FLOR_CHECKPOINTS", "").lower() == "all"  # whatever it costs: for tests
         # State is read from the frames of the thread that trains; a second thread's loops are logged only.
         self._thread = threading.get_ident()
 
@@ -48,6 +49,9 @@ class Recorder:
     def skips(self, loop: LoopIterator) -> bool:
         return False
 
+    def stretches(self, loop: LoopIterator) -> bool:
+        return not self._always
+
     def loop_begins(self, loop: LoopIterator) -> None:
         if loop.depth == 0:
             self._session.note_world()
@@ -55,7 +59,7 @@ class Recorder:
             ordinal = self._entered
             self._entered += 1
             if self._enabled and ordinal < MAX_MAIN_LOOPS and threading.get_ident() == self._thread:
-                self._main = _MainLoop(self._session, loop, ordinal)
+                self._main = _MainLoop(self._session, loop, ordinal, self._always)
 
     def before_fetch(self, loop: LoopIterator) -> None:
         if self._main is not None and self._main.level is loop.level:
@@ -64,11 +68,11 @@ class Recorder:
     def iteration_begins(self, level: Level, value: object) -> None:
         self._session.note_value(level, value)
 
-    def iteration_ends(self, level: Level, seconds: float) -> None:
+    def iteration_ends(self, level: Level, seconds: float, count: int = 1) -> None:
         if not level.prefix:
             self._session.note_duration(level, seconds)
             if self._main is not None and self._main.level is level:
-                self._main.iteration_ends(seconds)
+                self._main.iteration_ends(seconds, count)
 
     def loop_ends(self, loop: LoopIterator, end: str) -> None:
         if loop.depth < 2 or end == "closed":
@@ -96,7 +100,7 @@ class Recorder:
 class _MainLoop:
     """Checkpoints of one main loop. Any failure in here switches checkpoints off and leaves training alone."""
 
-    def __init__(self, session: Session, loop: LoopIterator, ordinal: int) -> None:
+    def __init__(self, session: Session, loop: LoopIterator, ordinal: int, always: bool) -> None:
         assert loop.level is not None
         self.level = loop.level
         self._name = loop.name
@@ -105,7 +109,7 @@ class _MainLoop:
         self._ordinal = ordinal
         self._capturer: Capturer | None = None
         self._policy: AdaptivePolicy | None = None
-        self._always = os.environ.get("FLOR_CHECKPOINTS", "").lower() == "all"  # whatever it costs: for tests
+        self._always = always
         self._wanted = False  # the running iteration is due: the exits of its nested loops are captured
         self._asked = -1  # the iteration for which the policy was asked
         self._taken = 0  # checkpoints of this group, so far
@@ -124,14 +128,14 @@ class _MainLoop:
         if self._stall:
             self._finish_group()
 
-    def iteration_ends(self, seconds: float) -> None:
+    def iteration_ends(self, seconds: float, count: int) -> None:
         policy, slowdown = self._policy, self._slowdown
         if policy is not None and slowdown is not None:
             policy.iteration(seconds)
             if slowdown.watching:
-                policy.slowed(slowdown.iteration(seconds))
+                policy.slowed(slowdown.iteration(seconds, count))
             else:
-                slowdown.quiet(seconds)
+                slowdown.quiet(seconds / count)
 
     def nested_ends(self, nested: LoopIterator) -> None:
         if self._policy is None:

@@ -232,6 +232,7 @@ class Session:
         self.journal.append(("v", level.path, self.encode(value)))
 
     def note_duration(self, level: Level, seconds: float) -> None:
+        """Keep how long a main loop's iterations took since the last one of which it was kept: those up to the present."""
         self.journal.append(("d", level.path, seconds, level.began - self.began))
 
     # -- the run's own record -------------------------------------------------------------------------------------

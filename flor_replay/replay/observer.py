@@ -162,6 +162,9 @@ class Replayer:
     def abandoned(self) -> bool:
         return os.getpid() != self._session.pid
 
+    def stretches(self, loop: LoopIterator) -> bool:
+        return False
+
     def loop_begins(self, loop: LoopIterator) -> None:
         if loop.depth != 0:
             return
@@ -228,7 +231,7 @@ class Replayer:
         if self._segment.kind != "exits":
             self._session.note_value(level, value)
 
-    def iteration_ends(self, level: Level, seconds: float) -> None:
+    def iteration_ends(self, level: Level, seconds: float, count: int = 1) -> None:
         if level is self._main:
             self._session.note_duration(level, seconds)
             if self._segment.kind == "exits" and not self._restored:
