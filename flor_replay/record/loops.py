@@ -47,6 +47,7 @@ class Level:
         "occurrences",
         "path",
         "prefix",
+        "value",
     )
 
     def __init__(self, name: str, prefix: Path, occurrence: int) -> None:
@@ -60,6 +61,7 @@ class Level:
         self.occurrences: dict[str, int] = {}  # loops begun in this iteration, by name
         self.began = 0.0
         self.iterator: weakref.ref[LoopIterator] | None = None
+        self.value: object = None  # of the iteration, where it is a scalar that says more than the index
         self.manual: dict[str, Level] = {}  # the last flor.iteration of each name inside this iteration
 
     def occurs(self, name: str) -> int:
@@ -77,6 +79,7 @@ class Level:
 
     def begin(self, index: int) -> None:
         self.index = index
+        self.value = None
         self.path = (*self.prefix, (self.name, self.occurrence, index))
         if self.counts:
             self.counts = {}
