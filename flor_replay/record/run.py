@@ -14,6 +14,7 @@ from time import time as _now
 from flor_replay import processes, values
 from flor_replay.errors import UsageError
 from flor_replay.record import args, entry
+from flor_replay.record.device_values import DeviceValues
 from flor_replay.record.journal import FULL, Journal
 from flor_replay.record.loops import Level, Loop, LoopIterator, Stack, kind_of
 from flor_replay.record.notices import warn
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
+    from flor_replay.record.device_values import Late
     from flor_replay.record.loops import LoopObserver
     from flor_replay.record.rng import StartRng
     from flor_replay.record.versioning import VersionTaker
@@ -68,6 +70,7 @@ class Session:
         self.info: dict[str, Any] = self._first_info(info or {})
         self._given: dict[str, str | object] | None = None
         self._args: dict[str, object] = {}
+        self._device_values = DeviceValues(self.encode)
         self.journal = Journal(self.folder.live, self.warn_once)
         self._queue = self.journal.queue
         if rng is not None:
@@ -125,7 +128,7 @@ class Session:
             name = values.clean_name(name)
         kind = type(value)
         # What cannot change is written down later, by the journal's thread; the rest is taken now.
-        taken = value if kind in _PLAIN and (kind is not str or len(value) <= _LONG_VALUE) else self.encode(value)  # type: ignore[arg-type]
+        taken = value if kind in _PLAIN and (kind is not str or len(value) <= _LONG_VALUE) else self._take(value)  # type: ignore[arg-type]
         levels = self.stack.levels
         level = levels[-1]
         if len(levels) == 1:
@@ -145,6 +148,11 @@ class Session:
             ordinal = run.counts.get(name, 0)
             run.counts[name] = ordinal + 1
         return ordinal
+
+    def _take(self, value: object) -> values.Fields | Late:
+        """The stored fields of `value`; of one that lies on a device, what will have them without a wait here."""
+        late = self._device_values.take(value)
+        return self.encode(value) if late is None else late
 
     def encode(self, value: object) -> values.Fields:
         """The stored fields of `value`. A plain one costs nothing; others are taken now, before they change."""
