@@ -58,6 +58,17 @@ def how_started(root: str) -> dict[str, Any]:
     return entry
 
 
+def hosted(root: str, application: str) -> dict[str, Any]:
+    """As `how_started`, of the project's file `application` that an installed program (gunicorn, flask) runs."""
+    entry = how_started(root)
+    return {
+        **entry,
+        "kind": "hosted",
+        "program": os.path.basename(main_file() or sys.argv[0]),
+        "path": relative(application, root),
+    }
+
+
 def import_paths(root: str) -> list[str]:
     """The folders of PYTHONPATH, as the project names them."""
     known = os.environ.get("PYTHONPATH")

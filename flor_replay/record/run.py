@@ -51,6 +51,7 @@ class Session:
         observer: Callable[[Session], LoopObserver] | None = None,
         rng: StartRng | None = None,
         version: VersionTaker | None = None,
+        follows: Session | None = None,
     ) -> None:
         self.root = root
         self.store = store
@@ -61,6 +62,7 @@ class Session:
         self._lock = threading.RLock()
         self._warned: set[str] = set()
         self._closed = False
+        self.looping = 0  # open loops outside of all others, of any thread
         self._version = version
         layout.prepare(store)
         self.folder = layout.RunFolder(store, run or layout.new_run_id())
@@ -80,6 +82,25 @@ class Session:
             self.observer: LoopObserver = Recorder(self)
         else:
             self.observer = observer(self)
+        if follows is not None:
+            self._go_on(follows)
+
+    def _go_on(self, before: Session) -> None:
+        """Take over the loops that were open when `before` was committed. State is captured no more: the run cannot be
+        replayed by itself."""
+        self.info["follows"] = before.folder.run
+        self.write_info()
+        self.stack, self.explicit, self.observer = before.stack, before.explicit, before.observer
+        self.looping = before.looping
+        go_on = getattr(self.observer, "go_on", None)
+        if go_on is not None:
+            go_on(self)
+        levels = self.stack.levels
+        levels[0].counts = {}
+        for level in levels[1:]:
+            level.counts = {}
+            if level.value is not None:
+                self.note_value(level, level.value)
 
     def _first_info(self, given: dict[str, Any]) -> dict[str, Any]:
         started = entry.how_started(self.root)
@@ -187,6 +208,14 @@ class Session:
         self.flush()
         return self.journal.written
 
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    def commits_itself(self) -> bool:
+        """Whether the session does itself what ``flor.commit`` asks for (a replay does)."""
+        return False
+
     # -- told by loops ------------------------------------------------------------------------------------------
 
     def note_world(self) -> None:
@@ -198,9 +227,12 @@ class Session:
                 self.write_info()
 
     def note_loop_begin(self, loop: LoopIterator) -> None:
+        self.looping += 1
         self.journal.append(("b", loop.prefix, loop.name, loop.occurrence, 0, 0.0, kind_of(loop.source), ""))
 
     def note_loop_end(self, loop: LoopIterator, end: str) -> None:
+        if not loop.prefix:
+            self.looping -= 1
         seconds = perf_counter() - loop.started
         item = (
             "e",
@@ -229,6 +261,7 @@ class Session:
             return
         if kind is str and len(value) > _LONG_VALUE:  # type: ignore[arg-type]
             return
+        level.value = value
         self.journal.append(("v", level.path, self.encode(value)))
 
     def note_duration(self, level: Level, seconds: float) -> None:
@@ -265,6 +298,11 @@ class Session:
         if unknown and status == "finished":
             warn(f"no flor.arg asked for {', '.join(map(repr, sorted(unknown)))}: given but not used")
         self.journal.close()
+        if "follows" in self.info and not self.journal.written:  # nothing came after the last commit in a loop
+            import shutil
+
+            shutil.rmtree(self.folder.path, ignore_errors=True)
+            return
         if self.journal.broken:
             reason = reason or "the log is not complete: the store could not be written"
         self.note_world()
@@ -272,6 +310,9 @@ class Session:
         if reason:
             self.info["reason"] = reason
         self.info["ended"] = time.time()
+        if status == "finished" and self.info.pop("uncommitted", None) == "request":
+            # Requests are ordered by their commits: what is committed later is newer.
+            self.info["began"], self.info["tstamp"] = self.info["tstamp"], self.info["ended"]
         self.info["seconds"] = perf_counter() - self.began
         self.info["packages"] = entry.packages()
         self.info["compute"] = entry.compute()

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from flor_replay import values
 from flor_replay.errors import ReplayMismatch
 from flor_replay.record import args, frames
-from flor_replay.record.loops import Level, LoopIterator
-from flor_replay.record.run import Session
+from flor_replay.record.loops import Level, Loop, LoopIterator
+from flor_replay.record.run import ManualIteration, Session
 from flor_replay.replay.proving import StateProof
 from flor_replay.replay.task import Task
 from flor_replay.replay.wrappers import move_on
@@ -27,6 +27,7 @@ class ReplaySession(Session):
 
     def __init__(self, task: Task, root: str, finish: Callable[[Session], NoReturn]) -> None:
         self.task = task
+        self._finish_here = finish
         self._lines: dict[str, list[tuple[int, int, bool]]] = {}
         for item in task.inserted:
             full = os.path.realpath(os.path.join(root, item.path))
@@ -43,6 +44,7 @@ class ReplaySession(Session):
             "filename": task.entry["path"],
         }
         self._told: set[str] = set()
+        self._began_there = False  # the recorded run had begun by now
         super().__init__(
             root,
             task.store,
@@ -54,6 +56,7 @@ class ReplaySession(Session):
     def log(self, name: str, value: object) -> None:
         if type(name) is not str:
             name = values.clean_name(name)
+        self._began_there = True
         frame = sys._getframe(2)  # this method, flor.log, the statement
         flag = self._hindsight(frame.f_code.co_filename, frame.f_globals.get("__file__"), frame.f_lineno)
         level = self.stack.levels[-1]
@@ -79,6 +82,7 @@ class ReplaySession(Session):
         return 0
 
     def arg(self, name: str, default: object) -> object:
+        self._began_there = True
         kept = self.info["args"].get(name)
         if kept is None:
             value = default  # the added code asks for it: the recorded run did not
@@ -92,6 +96,20 @@ class ReplaySession(Session):
             if kept is None:
                 self.journal.append(("r", name, self.encode(value), (), ordinal, 0.0, 1))
         return value
+
+    def loop(self, name: str, iterable: Iterable[Any]) -> Loop:
+        self._began_there = True
+        return super().loop(name, iterable)
+
+    def iteration(self, name: str, index: int | None, value: object) -> ManualIteration:
+        self._began_there = True
+        return super().iteration(name, index, value)
+
+    def commits_itself(self) -> bool:
+        """The recorded run ended at its first commit: so does the replay."""
+        if self._began_there:
+            self._finish_here(self)
+        return True
 
 
 def _kept(argument: dict[str, Any], files: str) -> object:
