@@ -114,6 +114,10 @@ class Level:
             self._occurrences[name] = occurrence + 1
         return occurrence
 
+    def count_anew(self) -> None:
+        """Another run goes on in the running iteration: its records are counted from none."""
+        self.counts.clear()
+
     def drop(self) -> None:
         """The level was left without being closed."""
         loop = self.iterator() if self.iterator is not None else None

@@ -96,9 +96,9 @@ class Session:
         if go_on is not None:
             go_on(self)
         levels = self.stack.levels
-        levels[0].counts = {}
+        levels[0].count_anew()
         for level in levels[1:]:
-            level.counts = {}
+            level.count_anew()
             if level.value is not None:
                 self.note_value(level, level.value)
 
