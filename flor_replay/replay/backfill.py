@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
+
+import duckdb
 
 from flor_replay.history import inputs
 from flor_replay.history.versions import History
 from flor_replay.plan.planner import whole
 from flor_replay.plan.segments import Segment
 from flor_replay.processes import start_time
-from flor_replay.replay import evidence, fidelity, reads, sandbox
+from flor_replay.replay import evidence, fidelity, nursery, reads, sandbox
 from flor_replay.replay.execution import Execution, Outcome
 from flor_replay.replay.fidelity import Verdict
 from flor_replay.replay.proposal import Proposal, VersionProposal
 from flor_replay.replay.task import FileStates, Task
-from flor_replay.store import layout, records
+from flor_replay.store import layout, records, sealing
 from flor_replay.store.runs import Run, all_runs, read_run
 
 
@@ -57,12 +60,13 @@ class Backfill:
         history: History,
         on_begin: Callable[[Task], None] = lambda _: None,
         on_end: Callable[[Outcome], None] = lambda _: None,
+        execution: Execution | None = None,
     ) -> None:
         self._proposal = proposal
         self._history = history
         self._on_begin = on_begin
         self._on_end = on_end
-        self._execution = Execution(proposal.jobs)
+        self._execution = execution or Execution(proposal.jobs)
         self._version_of: dict[str, VersionProposal] = {}
         self.reports: dict[str, RunReport] = {}
 
@@ -79,7 +83,7 @@ class Backfill:
             if again:
                 self._batch(again)
         finally:
-            self._execution.stop()
+            self._execution.close()
             sandbox.discard(scratch)
         return list(self.reports.values())
 
@@ -97,6 +101,7 @@ class Backfill:
             if not os.path.isdir(tree):
                 self._history.lay_out(version.patched, tree)
             theirs = frozenset(self._history.files(version.patched))
+            shadowing = _top_names(theirs)
             for run in version.runs:
                 plan = version.plans.get(run.run)
                 if plan is None or not plan.segments:
@@ -109,7 +114,7 @@ class Backfill:
                 self._version_of[run.run] = version
                 self.reports[run.run] = RunReport(run, version, waiting=len(plan.segments))
                 for segment in plan.segments:
-                    tasks.append(self._task(run, version, segment, scratch, tree, files, linked))
+                    tasks.append(self._task(run, version, segment, scratch, tree, files, linked, shadowing))
         return tasks
 
     def _states(self, run: Run, visible: Sequence[str], theirs: frozenset[str], today: inputs.Today) -> FileStates:
@@ -136,6 +141,7 @@ class Backfill:
         tree: str,
         files: str,
         linked: tuple[str, ...],
+        shadowing: frozenset[str],
     ) -> Task:
         replay = layout.new_run_id()
         return Task(
@@ -161,6 +167,7 @@ class Backfill:
             dead=version.dead.get(run.run, ()),
             wraps=version.wraps.get(run.run, ()),
             placed_by=version.placed_by,
+            modules=tuple(name for name in libraries(run) if name.partition(".")[0] not in shadowing),
         )
 
     def _linked(self) -> tuple[str, ...]:
@@ -260,10 +267,33 @@ class Backfill:
     def _judge(task: Task, verdict: dict[str, Any]) -> None:
         """Write the verdict into the replay's own record: from then on its values are seen, or not."""
         folder = layout.RunFolder(task.store, task.replay)
+        with contextlib.suppress(OSError, duckdb.Error):  # a live log is read as well
+            sealing.seal(folder)
         info = layout.read_json(folder.info)
         if isinstance(info, dict):
             info["fidelity"] = verdict
             layout.replace_json(folder.info, info)
+
+
+def libraries(run: Run) -> tuple[str, ...]:
+    """What a warm parent imports for replays of `run`: libraries that it had imported itself."""
+    return nursery.wanted(run.info.get("imported") or list(run.info.get("packages", {})))
+
+
+def prepare(execution: Execution, runs: Sequence[Run]) -> None:
+    """Let the libraries of the newest of the runs be imported while the versions are still looked at."""
+    for run in reversed(runs):
+        if not run.replay_of and run.status == "finished":
+            flags = run.info.get("entry", {}).get("flags", ())
+            threads = run.info.get("compute", {}).get("torch_threads")
+            execution.prepare(flags, run.info.get("environment", {}), threads, libraries(run))
+            return
+
+
+def _top_names(files: Collection[str]) -> frozenset[str]:
+    """Names of folders and modules of a version, in which a script may find its own `torch` before the installed one."""
+    parts = {part for path in files if path.endswith(".py") for part in path.split("/")}
+    return frozenset(part.removesuffix(".py") for part in parts)
 
 
 def scratch_base() -> str:

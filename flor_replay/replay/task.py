@@ -72,6 +72,7 @@ class Task:
     wraps: tuple[Wrap, ...] = ()  # loops of the patched files that the run had named in memory
     prove: bool = False  # the recorded run logged nothing: its state at later checkpoints is what there is to compare
     dead: tuple[tuple[str, str], ...] = ()  # as `Segment.dead`, for every checkpoint: what proves may lack it
+    modules: tuple[str, ...] = ()  # libraries that the recorded run had imported: a warm parent may have them ready
     placed_by: Mapping[str, str] = field(default_factory=dict)  # names whose statement a person placed, with how
 
     @functools.cached_property
@@ -93,4 +94,5 @@ class Task:
         data["dead"] = tuple((str(checkpoint), str(path)) for checkpoint, path in data["dead"])
         data["linked"] = tuple(data["linked"])
         data["names"] = tuple(data["names"])
+        data["modules"] = tuple(data["modules"])
         return Task(**data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -77,7 +78,8 @@ def replay(project: Project, run: Run, patched: Mapping[str, str], segments: Seq
                 started=run.seconds_since_epoch,
                 threads=run.info.get("compute", {}).get("torch_threads"),
             )
-            [outcome] = Execution(1).run([task], lambda _: None)
+            with contextlib.closing(Execution(1)) as execution:
+                [outcome] = execution.run([task], lambda _: None)
             made = read_run(str(project.store), task.replay)
             output = Path(layout.RunFolder(str(project.store), task.replay).output).read_text()
             verdict = None
