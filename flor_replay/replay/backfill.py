@@ -40,7 +40,9 @@ class RunReport:
 
     @property
     def verdict(self) -> str:
-        return fidelity.worst(verdict.verdict for verdict in self.verdicts)
+        worst = fidelity.worst(verdict.verdict for verdict in self.verdicts)
+        unproven = any(verdict.unproven for verdict in self.verdicts)
+        return "unchecked" if unproven and worst != "diverged" else worst
 
     @property
     def first_difference(self) -> str | None:
@@ -164,6 +166,7 @@ class Backfill:
             linked=linked,
             names=version.names,
             prove="hands_free" in run.info,
+            effects=version.needs[run.run][1].effects is not None,
             dead=version.dead.get(run.run, ()),
             wraps=version.wraps.get(run.run, ()),
             placed_by=version.placed_by,
@@ -217,8 +220,9 @@ class Backfill:
             report.notes.append(f"{task.segment.describe()}: {outcome.reason}; the whole script was run instead")
             return self._whole(task)
         verdict = self._verdict(task)
+        version = self._version_of[task.run]
         unsure = verdict.verdict == "diverged" or (
-            verdict.verdict == "unchecked" and task.segment.restore is not None and self._kind(task) == "iterator"
+            verdict.verdict == "unchecked" and task.segment.checkpoints and self._kind(task) == "iterator"
         )
         if unsure and not is_whole:
             why = verdict.why or "nothing that it logged could be compared"
@@ -228,10 +232,16 @@ class Backfill:
         self._judge(task, verdict.as_data())
         if is_whole:
             report.verdicts = []  # the whole run counts in place of its segments
-        if verdict.verdict == "unchecked" and verdict.states is not None and verdict.states.different:
-            report.notes.append(
-                f"{task.segment.describe()}: the state afterwards was the recorded one but for {verdict.states.described}"
-            )
+        if verdict.verdict == "unchecked" and verdict.states is not None:
+            effects = version.needs[task.run][1].effects if task.segment.checkpoints else None
+            if verdict.states.different:
+                states = f"the state afterwards was the recorded one but for {verdict.states.described}"
+                report.notes.append(f"{task.segment.describe()}: {states}")
+            elif effects is not None and verdict.compared:
+                report.notes.append(
+                    f"{task.segment.describe()}: the added code may change what training computes ({effects}), and no "
+                    "checkpoint after it tells"
+                )
         report.verdicts.append(verdict)
         return None
 
@@ -251,6 +261,10 @@ class Backfill:
         replayed = read_run(task.store, task.replay)
         assert recorded is not None and replayed is not None
         version = self._version_of[task.run]
+        states = fidelity.States.from_data(replayed.info.get("states"))
+        if states is not None and not states.of_model:  # what a clock said is different each time
+            names = tuple(name for name in states.different if name.rpartition(".")[2] not in version.clocks)
+            states = replace(states, different=names)
         with records.connect() as connection:
             old = evidence.recorded_in(connection, recorded, self._proposal.facts[task.run], task.segment)
             new = evidence.replayed(connection, replayed)
@@ -260,7 +274,8 @@ class Backfill:
             volatile=version.volatile | version.replaced,
             open_ended=recorded.status not in ("finished",),
             changed=reads.changed(replayed.folder),
-            states=fidelity.States.from_data(replayed.info.get("states")),
+            states=states,
+            effects=version.needs[task.run][1].effects if task.segment.checkpoints else None,
         )
 
     @staticmethod

@@ -57,7 +57,7 @@ def main(path: str, parent: int, *, forked: bool = False) -> int:
     replayer: Replayer = recording.observer  # type: ignore[assignment]
     if replayer.complete and not task.segment.suffix:
         status, reason = "finished", None  # it was left by break; what came after is not asked for
-    elif task.segment.kind not in ("whole", "prefix") and status == "finished" and not replayer.complete:
+    elif (task.segment.steps or task.segment.end) and status == "finished" and not replayer.complete:
         status, reason = "mismatch", "the script ended before the segment did"
     if watch.refused is not None:
         status, reason = "mismatch", watch.refused  # the script may have caught it

@@ -6,7 +6,8 @@ Pure functions on bytes: no files, no git, no torch.
 from __future__ import annotations
 
 from flor_instrument.analysis.carrying import Carried, carried
-from flor_instrument.analysis.clocks import volatile_names
+from flor_instrument.analysis.clocks import clock_bound, volatile_names
+from flor_instrument.analysis.harmless import possible_effect
 from flor_instrument.analysis.liveness import Holder, live_names, lost_but_dead
 from flor_instrument.analysis.paths_taken import Place
 from flor_instrument.analysis.places import Where, where
@@ -34,6 +35,8 @@ __all__ = [
     "Where",
     "added",
     "carried",
+    "clock_bound",
+    "possible_effect",
     "find_loops",
     "function_of",
     "functions_in",

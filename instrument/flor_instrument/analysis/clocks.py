@@ -31,23 +31,9 @@ def volatile_names(sources: Iterable[bytes]) -> frozenset[str]:
 
     Followed through assignments by name, over all the sources together: a name too many is only not compared.
     """
-    trees = []
-    for source in sources:
-        try:
-            trees.append(ast.parse(source))
-        except (SyntaxError, ValueError, RecursionError):
-            continue
-    tainted: set[str] = set()
-    nodes = [node for tree in trees for node in ast.walk(tree)]
+    nodes = _nodes(sources)
     imported = _imported(nodes)
-    changed = True
-    while changed:
-        changed = False
-        for node in nodes:
-            for target, value in _bindings(node):
-                if target not in tainted and _reads(value, tainted, imported):
-                    tainted.add(target)
-                    changed = True
+    tainted = _tainted(nodes, imported)
     found = set()
     for node in nodes:
         if isinstance(node, ast.Call) and _last(node.func) == "log" and len(node.args) >= 2:
@@ -59,6 +45,51 @@ def volatile_names(sources: Iterable[bytes]) -> frozenset[str]:
             ):
                 found.add(name.value)
     return frozenset(found)
+
+
+def clock_bound(sources: Iterable[bytes]) -> frozenset[str]:
+    """Names of variables and attributes, anywhere in the sources, that may hold what a clock or the machine said."""
+    nodes = _nodes(sources)
+    imported = _imported(nodes)
+    found = _tainted(nodes, imported)
+    changed = True
+    while changed:
+        changed = False
+        for node in nodes:  # what is given to a method is kept by its object: times.append(now - began)
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                holder = node.func.value
+                while isinstance(holder, ast.Subscript | ast.Call):
+                    holder = holder.value if isinstance(holder, ast.Subscript) else holder.func
+                last = _last(holder)
+                if last and last not in found | imported and any(_reads(a, found, imported) for a in node.args):
+                    found.add(last)
+                    changed = True
+    return frozenset(found)
+
+
+def _nodes(sources: Iterable[bytes]) -> list[ast.AST]:
+    trees = []
+    for source in sources:
+        try:
+            trees.append(ast.parse(source))
+        except (SyntaxError, ValueError, RecursionError):
+            continue
+    return [node for tree in trees for node in ast.walk(tree)]
+
+
+def _tainted(nodes: Iterable[ast.AST], imported: set[str]) -> set[str]:
+    """Names that are bound to what a clock said, directly or through others."""
+    nodes = list(nodes)
+    tainted: set[str] = set()
+    changed = True
+    while changed:
+        changed = False
+        for node in nodes:
+            for target, value in _bindings(node):
+                if target not in tainted and _reads(value, tainted, imported):
+                    tainted.add(target)
+                    changed = True
+    return tainted
 
 
 def _imported(nodes: Iterable[ast.AST]) -> set[str]:
