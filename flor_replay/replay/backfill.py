@@ -17,9 +17,10 @@ from flor_replay.history.versions import History
 from flor_replay.plan.planner import whole
 from flor_replay.plan.segments import Segment
 from flor_replay.processes import start_time
-from flor_replay.replay import evidence, fidelity, nursery, reads, sandbox
+from flor_replay.replay import evidence, fidelity, reads, sandbox
 from flor_replay.replay.execution import Execution, Outcome
 from flor_replay.replay.fidelity import Verdict
+from flor_replay.replay.libraries import wanted
 from flor_replay.replay.proposal import Proposal, VersionProposal
 from flor_replay.replay.task import FileStates, Task
 from flor_replay.store import layout, records, sealing
@@ -292,7 +293,7 @@ class Backfill:
 
 def libraries(run: Run) -> tuple[str, ...]:
     """What a warm parent imports for replays of `run`: libraries that it had imported itself."""
-    return nursery.wanted(run.info.get("imported") or list(run.info.get("packages", {})))
+    return wanted(run.info.get("imported") or list(run.info.get("packages", {})))
 
 
 def prepare(execution: Execution, runs: Sequence[Run]) -> None:

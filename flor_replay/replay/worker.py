@@ -22,7 +22,7 @@ from flor_replay.record import rng, session
 from flor_replay.record.run import Session
 from flor_replay.record.wrapping import Wrapping
 from flor_replay.replay import sandbox
-from flor_replay.replay.nursery import SENSITIVE
+from flor_replay.replay.libraries import SENSITIVE
 from flor_replay.replay.observer import Replayer, ReplaySession
 from flor_replay.replay.reads import ReadWatch
 from flor_replay.replay.task import Task
