@@ -90,7 +90,7 @@ def _torch_state(torch: Any) -> dict[str, object]:
         "deterministic_warn_only": torch.is_deterministic_algorithms_warn_only_enabled(),
         "cudnn": (torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic),
     }
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
+    if torch.cuda.is_initialized():
         state["cuda"] = tuple(torch_state_bytes(part) for part in torch.cuda.get_rng_state_all())
     mps = getattr(torch, "mps", None)
     if mps is not None and torch.backends.mps.is_available():

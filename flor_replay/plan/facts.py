@@ -146,9 +146,11 @@ def _main_loop(
     run: Run, events: Sequence[_Event], begin: _Event, ordinal: int, durations: Mapping[int, _Event]
 ) -> MainLoop:
     name, occurrence = begin.loops[0], begin.occurrences[0]
-    complete = 0
-    while complete in durations:
-        complete += 1
+    seconds: list[float] = []
+    for index in sorted(durations):  # one stands for all since the one before
+        count = index + 1 - len(seconds)
+        seconds += [float(durations[index].seconds or 0.0) / count] * count
+    complete = len(seconds)
     end = next(
         (e for e in events if e.event == "end" and e.loops == (name,) and e.occurrences == (occurrence,)),
         None,
@@ -170,7 +172,7 @@ def _main_loop(
             inside[index] = inside.get(index, 0.0) + float(event.seconds or 0.0)
             if event.occurrences[1] > 0 or event.ended_by != "exhausted":
                 repeated.add(index)
-    first = durations.get(0)
+    first = durations[min(durations)] if durations else None
     return MainLoop(
         ordinal=ordinal,
         name=name,
@@ -178,7 +180,7 @@ def _main_loop(
         kind=begin.kind or "iterator",
         iterations=complete,
         ended_by=end.ended_by if end else None,
-        seconds=tuple(float(durations[i].seconds or 0.0) for i in range(complete)),
+        seconds=tuple(seconds),
         prefix_seconds=float(first.began or 0.0) if first else 0.0,
         began_seq=int(begin.seq or 0),
         ended_seq=int(end.seq) if end and end.seq is not None else None,

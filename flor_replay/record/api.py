@@ -93,12 +93,11 @@ def checkpointing(**objects: object) -> Iterator[None]:
 def commit() -> None:
     """End the current run and make its records visible together; the next record begins a run with a new tstamp.
 
-    For long-running processes. It happens by itself when the process ends.
+    For long-running processes. It happens by itself when the process ends. In a process whose code calls it, what is logged
+    is not visible to others before, and every thread, every asyncio task and every forked worker of a server has a run of
+    its own: requests that are served beside each other do not mix. Inside a loop the next run goes on at the same place.
     """
-    session = _session.running()
-    if session is not None:
-        session.end("finished")
-        _session.renew()
+    _session.commit()
 
 
 def dataframe(
@@ -110,6 +109,7 @@ def dataframe(
     source: str | None = None,
     diverged: bool = False,
     fidelity: bool = False,
+    context: bool = False,
 ) -> pd.DataFrame:
     """One row for each loop path at the deepest level that the `names` share, with a column for each name.
 
@@ -121,7 +121,8 @@ def dataframe(
     only runs of this script. `source`: "recorded" or "backfilled" only. `diverged`: also values of replays that did not
     reproduce the recorded ones. `fidelity`: adds the columns ``<name>_fidelity`` (the verdict on the value) and
     ``<name>_placed_by`` (who placed its statement: "recorded" for none but the run itself, "tool", or a person who
-    "accepted" an unsure place or "edited" the version's file).
+    "accepted" an unsure place or "edited" the version's file). `context`: adds columns of each run's build context
+    (`flor_replay.store.contexts.COLUMNS`): caller, workflow, task, branch, host, packages aside.
 
     Raises `flor_replay.errors.StoreError` where there is no store.
     """
@@ -139,11 +140,13 @@ def dataframe(
         source=source,
         diverged=diverged,
         fidelity=fidelity,
+        context=context,
     )
 
 
 def query(sql: str, *, root: str | None = None) -> pd.DataFrame:
-    """The result of a DuckDB query over the views ``runs``, ``logs``, ``loops``, ``checkpoints`` and ``replays``.
+    """The result of a DuckDB query over the views ``runs``, ``logs``, ``loops``, ``checkpoints``, ``replays``, and of build context
+    ``contexts``, ``callers`` and ``packages``.
 
     Raises `flor_replay.errors.QueryError` with DuckDB's own words when the query is wrong.
     """

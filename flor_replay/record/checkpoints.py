@@ -1,7 +1,8 @@
 """The recorder's part in loops: durations and values to the journal, state to checkpoints.
 
-A main loop's iteration that is due gets its restore points in pairs: the exit of the loops nested in it, and the start of
-the next iteration. What the two share is stored once. A last checkpoint stands at the loop's end.
+A main loop's iteration that is due is captured at the exit of the loops nested in it: what stands after them can be executed
+without them. The start of the next iteration is captured where there is no nested loop, and now and then beside an exit: what
+the two share is stored once. A last checkpoint stands at the loop's end.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ class Recorder:
         self._entered = 0
         self._enabled = os.environ.get("FLOR_CHECKPOINTS", "on").lower() not in ("off", "0", "no")
         self._enabled = self._enabled and session.info["rank"] == 0
+        self._always = os.environ.get("FLOR_CHECKPOINTS", "").lower() == "all"  # whatever it costs: for tests
         # State is read from the frames of the thread that trains; a second thread's loops are logged only.
         self._thread = threading.get_ident()
 
@@ -47,6 +49,9 @@ class Recorder:
     def skips(self, loop: LoopIterator) -> bool:
         return False
 
+    def stretches(self, loop: LoopIterator) -> bool:
+        return not self._always
+
     def loop_begins(self, loop: LoopIterator) -> None:
         if loop.depth == 0:
             self._session.note_world()
@@ -54,7 +59,7 @@ class Recorder:
             ordinal = self._entered
             self._entered += 1
             if self._enabled and ordinal < MAX_MAIN_LOOPS and threading.get_ident() == self._thread:
-                self._main = _MainLoop(self._session, loop, ordinal)
+                self._main = _MainLoop(self._session, loop, ordinal, self._always)
 
     def before_fetch(self, loop: LoopIterator) -> None:
         if self._main is not None and self._main.level is loop.level:
@@ -63,11 +68,11 @@ class Recorder:
     def iteration_begins(self, level: Level, value: object) -> None:
         self._session.note_value(level, value)
 
-    def iteration_ends(self, level: Level, seconds: float) -> None:
+    def iteration_ends(self, level: Level, seconds: float, count: int = 1) -> None:
         if not level.prefix:
             self._session.note_duration(level, seconds)
             if self._main is not None and self._main.level is level:
-                self._main.iteration_ends(seconds)
+                self._main.iteration_ends(seconds, count)
 
     def loop_ends(self, loop: LoopIterator, end: str) -> None:
         if loop.depth < 2 or end == "closed":
@@ -86,6 +91,11 @@ class Recorder:
             self._main.close()
             self._main = None
 
+    def go_on(self, session: Session) -> None:
+        """The run was committed inside its loop: tell `session` what the loop does from now on, and capture no more."""
+        self._session = session
+        self.forget()
+
     def forget(self) -> None:
         """In a forked child: take no checkpoints, and leave the parent's alone."""
         self._main = None
@@ -95,7 +105,7 @@ class Recorder:
 class _MainLoop:
     """Checkpoints of one main loop. Any failure in here switches checkpoints off and leaves training alone."""
 
-    def __init__(self, session: Session, loop: LoopIterator, ordinal: int) -> None:
+    def __init__(self, session: Session, loop: LoopIterator, ordinal: int, always: bool) -> None:
         assert loop.level is not None
         self.level = loop.level
         self._name = loop.name
@@ -104,10 +114,11 @@ class _MainLoop:
         self._ordinal = ordinal
         self._capturer: Capturer | None = None
         self._policy: AdaptivePolicy | None = None
-        self._always = os.environ.get("FLOR_CHECKPOINTS", "").lower() == "all"  # whatever it costs: for tests
-        self._wanted = False  # the running iteration is due: its exits and the next start are captured
+        self._always = always
+        self._wanted = False  # the running iteration is due: the exits of its nested loops are captured
         self._asked = -1  # the iteration for which the policy was asked
         self._taken = 0  # checkpoints of this group, so far
+        self._start = False  # an iteration's start among them
         self._stall = 0.0
         self._slowdown: Slowdown | None = None
         self._foreign: ForeignModules | None = None
@@ -116,19 +127,20 @@ class _MainLoop:
         if self._policy is None:
             self._guarded(self._enter)
             return
-        if self._wanted or (self._asked != self.level.index and self._due()):
+        if self._start_is_due():
+            self._start = True
             self._capture({"at": "start", "index": self.level.index + 1})
         if self._stall:
             self._finish_group()
 
-    def iteration_ends(self, seconds: float) -> None:
+    def iteration_ends(self, seconds: float, count: int) -> None:
         policy, slowdown = self._policy, self._slowdown
         if policy is not None and slowdown is not None:
             policy.iteration(seconds)
             if slowdown.watching:
-                policy.slowed(slowdown.iteration(seconds))
+                policy.slowed(slowdown.iteration(seconds, count))
             else:
-                slowdown.quiet(seconds)
+                slowdown.quiet(seconds / count)
 
     def nested_ends(self, nested: LoopIterator) -> None:
         if self._policy is None:
@@ -157,6 +169,12 @@ class _MainLoop:
             self._capturer = None
         self._policy = None
 
+    def _start_is_due(self) -> bool:
+        if self._asked != self.level.index:  # there was no nested loop to ask for
+            return self._due()
+        policy = self._policy
+        return self._wanted and policy is not None and (self._always or policy.due_start())
+
     def _due(self) -> bool:
         self._asked = self.level.index
         return self._policy is not None and (self._always or self._policy.due())
@@ -178,7 +196,7 @@ class _MainLoop:
         self._capturer = capturer
         self._foreign = ForeignModules([module for _, module in frames.project_modules(session.root)])
         self._slowdown = Slowdown(capturer)
-        self._policy = AdaptivePolicy()
+        self._policy = AdaptivePolicy(before=began - session.began + (session.info["start_up_seconds"] or 0.0))
         self._policy.baseline(perf_counter() - began, capturer.estimate)
 
     def _capture(self, point: dict[str, Any]) -> None:
@@ -214,7 +232,7 @@ class _MainLoop:
         policy = self._policy
         if policy is not None and self._stall:
             if self._taken:
-                policy.captured(self._stall)
+                policy.captured(self._stall, count=self._taken, start=self._start)
                 if self._slowdown is not None:
                     self._slowdown.watch()
             else:
@@ -222,7 +240,7 @@ class _MainLoop:
                 policy.skipped()
         self._stall = 0.0
         self._taken = 0
-        self._wanted = False
+        self._wanted = self._start = False
 
     def _guarded(self, action: Any) -> None:
         try:

@@ -19,6 +19,7 @@ import threading
 from collections import deque
 from json.encoder import encode_basestring_ascii as _quote
 
+from flor_replay.record.device_values import Late
 from flor_replay.values import clean_name, encode_plain
 
 TYPE_CHECKING = False
@@ -144,7 +145,8 @@ class Journal:
         if event == "r":
             _, name, taken, path, ordinal, moment, flag = item
             self.written += 1
-            fields: Fields = taken if type(taken) is tuple else encode_plain(taken)
+            kind = type(taken)
+            fields: Fields = taken if kind is tuple else taken.fields() if kind is Late else encode_plain(taken)
             quoted = self._names.get(name)
             if quoted is None:
                 quoted = self._names[name] = _quote(clean_name(name))

@@ -14,6 +14,7 @@ from time import time as _now
 from flor_replay import processes, values
 from flor_replay.errors import UsageError
 from flor_replay.record import args, entry
+from flor_replay.record.device_values import DeviceValues
 from flor_replay.record.journal import FULL, Journal
 from flor_replay.record.loops import Level, Loop, LoopIterator, Stack, kind_of
 from flor_replay.record.notices import warn
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
+    from flor_replay.record.device_values import Late
     from flor_replay.record.loops import LoopObserver
     from flor_replay.record.rng import StartRng
     from flor_replay.record.versioning import VersionTaker
@@ -49,6 +51,7 @@ class Session:
         observer: Callable[[Session], LoopObserver] | None = None,
         rng: StartRng | None = None,
         version: VersionTaker | None = None,
+        follows: Session | None = None,
     ) -> None:
         self.root = root
         self.store = store
@@ -59,6 +62,7 @@ class Session:
         self._lock = threading.RLock()
         self._warned: set[str] = set()
         self._closed = False
+        self.looping = 0  # open loops outside of all others, of any thread
         self._version = version
         layout.prepare(store)
         self.folder = layout.RunFolder(store, run or layout.new_run_id())
@@ -66,6 +70,7 @@ class Session:
         self.info: dict[str, Any] = self._first_info(info or {})
         self._given: dict[str, str | object] | None = None
         self._args: dict[str, object] = {}
+        self._device_values = DeviceValues(self.encode)
         self.journal = Journal(self.folder.live, self.warn_once)
         self._queue = self.journal.queue
         if rng is not None:
@@ -77,6 +82,25 @@ class Session:
             self.observer: LoopObserver = Recorder(self)
         else:
             self.observer = observer(self)
+        if follows is not None:
+            self._go_on(follows)
+
+    def _go_on(self, before: Session) -> None:
+        """Take over the loops that were open when `before` was committed. State is captured no more: the run cannot be
+        replayed by itself."""
+        self.info["follows"] = before.folder.run
+        self.write_info()
+        self.stack, self.explicit, self.observer = before.stack, before.explicit, before.observer
+        self.looping = before.looping
+        go_on = getattr(self.observer, "go_on", None)
+        if go_on is not None:
+            go_on(self)
+        levels = self.stack.levels
+        levels[0].count_anew()
+        for level in levels[1:]:
+            level.count_anew()
+            if level.value is not None:
+                self.note_value(level, level.value)
 
     def _first_info(self, given: dict[str, Any]) -> dict[str, Any]:
         started = entry.how_started(self.root)
@@ -104,7 +128,7 @@ class Session:
             name = values.clean_name(name)
         kind = type(value)
         # What cannot change is written down later, by the journal's thread; the rest is taken now.
-        taken = value if kind in _PLAIN and (kind is not str or len(value) <= _LONG_VALUE) else self.encode(value)  # type: ignore[arg-type]
+        taken = value if kind in _PLAIN and (kind is not str or len(value) <= _LONG_VALUE) else self._take(value)  # type: ignore[arg-type]
         levels = self.stack.levels
         level = levels[-1]
         if len(levels) == 1:
@@ -124,6 +148,11 @@ class Session:
             ordinal = run.counts.get(name, 0)
             run.counts[name] = ordinal + 1
         return ordinal
+
+    def _take(self, value: object) -> values.Fields | Late:
+        """The stored fields of `value`; of one that lies on a device, what will have them without a wait here."""
+        late = self._device_values.take(value)
+        return self.encode(value) if late is None else late
 
     def encode(self, value: object) -> values.Fields:
         """The stored fields of `value`. A plain one costs nothing; others are taken now, before they change."""
@@ -179,6 +208,14 @@ class Session:
         self.flush()
         return self.journal.written
 
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    def commits_itself(self) -> bool:
+        """Whether the session does itself what ``flor.commit`` asks for (a replay does)."""
+        return False
+
     # -- told by loops ------------------------------------------------------------------------------------------
 
     def note_world(self) -> None:
@@ -190,9 +227,12 @@ class Session:
                 self.write_info()
 
     def note_loop_begin(self, loop: LoopIterator) -> None:
+        self.looping += 1
         self.journal.append(("b", loop.prefix, loop.name, loop.occurrence, 0, 0.0, kind_of(loop.source), ""))
 
     def note_loop_end(self, loop: LoopIterator, end: str) -> None:
+        if not loop.prefix:
+            self.looping -= 1
         seconds = perf_counter() - loop.started
         item = (
             "e",
@@ -221,9 +261,11 @@ class Session:
             return
         if kind is str and len(value) > _LONG_VALUE:  # type: ignore[arg-type]
             return
+        level.value = value
         self.journal.append(("v", level.path, self.encode(value)))
 
     def note_duration(self, level: Level, seconds: float) -> None:
+        """Keep how long a main loop's iterations took since the last one of which it was kept: those up to the present."""
         self.journal.append(("d", level.path, seconds, level.began - self.began))
 
     # -- the run's own record -------------------------------------------------------------------------------------
@@ -256,6 +298,11 @@ class Session:
         if unknown and status == "finished":
             warn(f"no flor.arg asked for {', '.join(map(repr, sorted(unknown)))}: given but not used")
         self.journal.close()
+        if "follows" in self.info and not self.journal.written:  # nothing came after the last commit in a loop
+            import shutil
+
+            shutil.rmtree(self.folder.path, ignore_errors=True)
+            return
         if self.journal.broken:
             reason = reason or "the log is not complete: the store could not be written"
         self.note_world()
@@ -263,6 +310,9 @@ class Session:
         if reason:
             self.info["reason"] = reason
         self.info["ended"] = time.time()
+        if status == "finished" and self.info.pop("uncommitted", None) == "request":
+            # Requests are ordered by their commits: what is committed later is newer.
+            self.info["began"], self.info["tstamp"] = self.info["tstamp"], self.info["ended"]
         self.info["seconds"] = perf_counter() - self.began
         self.info["packages"] = entry.packages()
         self.info["imported"] = entry.imported()

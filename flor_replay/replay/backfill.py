@@ -170,6 +170,7 @@ class Backfill:
             effects=version.needs[run.run][1].effects is not None,
             dead=version.dead.get(run.run, ()),
             wraps=version.wraps.get(run.run, ()),
+            clock_fed=version.clock_fed,
             placed_by=version.placed_by,
             modules=tuple(name for name in libraries(run) if name.partition(".")[0] not in shadowing),
         )
@@ -263,9 +264,6 @@ class Backfill:
         assert recorded is not None and replayed is not None
         version = self._version_of[task.run]
         states = fidelity.States.from_data(replayed.info.get("states"))
-        if states is not None and not states.of_model:  # what a clock said is different each time
-            names = tuple(name for name in states.different if name.rpartition(".")[2] not in version.clocks)
-            states = replace(states, different=names)
         with records.connect() as connection:
             old = evidence.recorded_in(connection, recorded, self._proposal.facts[task.run], task.segment)
             new = evidence.replayed(connection, replayed)

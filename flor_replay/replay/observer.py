@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -12,8 +12,8 @@ from flor_replay import values
 from flor_replay.errors import ReplayMismatch
 from flor_replay.plan.segments import Step
 from flor_replay.record import args, frames
-from flor_replay.record.loops import Level, LoopIterator
-from flor_replay.record.run import Session
+from flor_replay.record.loops import Level, Loop, LoopIterator
+from flor_replay.record.run import ManualIteration, Session
 from flor_replay.replay.proving import StateProof
 from flor_replay.replay.task import Task
 from flor_replay.replay.wrappers import move_on
@@ -28,6 +28,7 @@ class ReplaySession(Session):
 
     def __init__(self, task: Task, root: str, finish: Callable[[Session], NoReturn]) -> None:
         self.task = task
+        self._finish_here = finish
         self._lines: dict[str, list[tuple[int, int, bool]]] = {}
         for item in task.inserted:
             full = os.path.realpath(os.path.join(root, item.path))
@@ -44,6 +45,7 @@ class ReplaySession(Session):
             "filename": task.entry["path"],
         }
         self._told: set[str] = set()
+        self._began_there = False  # the recorded run had begun by now
         super().__init__(
             root,
             task.store,
@@ -55,6 +57,7 @@ class ReplaySession(Session):
     def log(self, name: str, value: object) -> None:
         if type(name) is not str:
             name = values.clean_name(name)
+        self._began_there = True
         frame = sys._getframe(2)  # this method, flor.log, the statement
         flag = self._hindsight(frame.f_code.co_filename, frame.f_globals.get("__file__"), frame.f_lineno)
         level = self.stack.levels[-1]
@@ -80,6 +83,7 @@ class ReplaySession(Session):
         return 0
 
     def arg(self, name: str, default: object) -> object:
+        self._began_there = True
         kept = self.info["args"].get(name)
         if kept is None:
             value = default  # the added code asks for it: the recorded run did not
@@ -93,6 +97,20 @@ class ReplaySession(Session):
             if kept is None:
                 self.journal.append(("r", name, self.encode(value), (), ordinal, 0.0, 1))
         return value
+
+    def loop(self, name: str, iterable: Iterable[Any]) -> Loop:
+        self._began_there = True
+        return super().loop(name, iterable)
+
+    def iteration(self, name: str, index: int | None, value: object) -> ManualIteration:
+        self._began_there = True
+        return super().iteration(name, index, value)
+
+    def commits_itself(self) -> bool:
+        """The recorded run ended at its first commit: so does the replay."""
+        if self._began_there:
+            self._finish_here(self)
+        return True
 
 
 def _kept(argument: dict[str, Any], files: str) -> object:
@@ -162,6 +180,9 @@ class Replayer:
 
     def abandoned(self) -> bool:
         return os.getpid() != self._session.pid
+
+    def stretches(self, loop: LoopIterator) -> bool:
+        return False
 
     def loop_begins(self, loop: LoopIterator) -> None:
         if loop.depth != 0:
@@ -235,7 +256,7 @@ class Replayer:
         if self._region != "main" or self._true:
             self._session.note_value(level, value)
 
-    def iteration_ends(self, level: Level, seconds: float) -> None:
+    def iteration_ends(self, level: Level, seconds: float, count: int = 1) -> None:
         if level is self._main:
             self._session.note_duration(level, seconds)
             if self._segment.kind == "part" and self._region == "main" and not self._true:

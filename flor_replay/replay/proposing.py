@@ -84,6 +84,11 @@ def _usable(history: History, recorded: Sequence[Run], selection: Selection) -> 
             left_out.append((run, "it is still running"))
         elif run.info.get("entry", {}).get("kind") == "interactive":
             left_out.append((run, "it ran in a notebook or shell, which cannot be run again by itself"))
+        elif run.info.get("entry", {}).get("kind") == "hosted":
+            program = run.info["entry"].get("program", "a server")
+            left_out.append((run, f"it ran inside {program}, which cannot be run again by itself"))
+        elif run.info.get("follows"):
+            left_out.append((run, "it began at a flor.commit() in the middle of its script, which starts from the top"))
         elif run.info.get("distributed", 1) > 1:
             left_out.append(
                 (run, f"it trained in {run.info['distributed']} processes, and one alone cannot be replayed")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import pandas as pd
 
 from flor_replay import values
 from flor_replay.errors import QueryError
-from flor_replay.store import records
+from flor_replay.store import contexts, records
 from flor_replay.store.runs import Run, open_store
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def build(
     source: str | None = None,
     diverged: bool = False,
     fidelity: bool = False,
+    context: bool = False,
 ) -> pd.DataFrame:
     """See `flor_replay.record.api.dataframe`."""
     if source not in (None, "recorded", "backfilled"):
@@ -47,9 +49,36 @@ def build(
         if not isinstance(name, str):
             raise QueryError(f"a name is text, not {name!r}")
     _, store = open_store(root)
-    return records.reading(
+    found = records.reading(
         store, lambda everything: _build(everything, names, last, runs, filename, source, diverged, fidelity)
     )
+    return _with_context(found, store) if context else found.frame
+
+
+@dataclass(frozen=True)
+class Found:
+    """A frame, and the run of each of its rows: `places` are indices into `runs`."""
+
+    frame: pd.DataFrame
+    runs: Sequence[Run]
+    places: np.ndarray[Any, np.dtype[np.int64]]
+
+
+def _with_context(found: Found, store: str) -> pd.DataFrame:
+    """The frame with the columns of each row's run's build context behind its own."""
+    frame = found.frame
+    rows = {
+        place: contexts.row(found.runs[place], contexts.read(store, found.runs[place])) for place in set(found.places)
+    }
+    added = {}
+    for name, kind in contexts.COLUMNS.items():
+        column = pd.Series([rows[place][name] for place in found.places], dtype=object)
+        if kind == "TIMESTAMP":
+            column = pd.to_datetime(column)
+        elif kind == "BIGINT":
+            column = column.astype("Int64")
+        added[f"{name}_context" if name in frame.columns else name] = column.set_axis(frame.index)
+    return frame.assign(**added)
 
 
 def _build(
@@ -61,7 +90,7 @@ def _build(
     source: str | None,
     diverged: bool,
     fidelity: bool,
-) -> pd.DataFrame:
+) -> Found:
     recorded = [run for run in everything if not run.replay_of and run.rank == 0]
     if filename is not None:
         recorded = [run for run in recorded if run.filename == filename or os.path.basename(run.filename) == filename]
@@ -73,10 +102,11 @@ def _build(
     if last is not None:
         recorded = recorded[-last:] if last > 0 else []
     if not names:
-        return overview(recorded)
+        return Found(overview(recorded), recorded, np.arange(len(recorded)))
     replays = [] if source == "recorded" else accepted_replays(everything, diverged)
     stored = list(dict.fromkeys(values.clean_name(name) for name in names))
-    return Pivot(recorded, replays, stored, source, fidelity).frame()
+    pivot = Pivot(recorded, replays, stored, source, fidelity)
+    return Found(pivot.frame(), recorded, pivot.places)
 
 
 def accepted_replays(everything: Sequence[Run], diverged: bool = False) -> list[Run]:
@@ -126,6 +156,7 @@ class Pivot:
         self._runs = {run.run: place for place, run in enumerate(recorded)}
         self._recorded = list(recorded)
         self._replays = [run for run in replays if run.replay_of in self._runs]
+        self.places = np.empty(0, dtype=np.int64)  # of the frame's rows among the runs, once it is made
         self._folders = {run.run: run.folder.files for run in (*recorded, *self._replays)}
 
     def frame(self) -> pd.DataFrame:
@@ -354,7 +385,7 @@ class Pivot:
         depths = range(max(len(shape) for shape in parts))
         order = ["place", *(f"{kind}{depth}" for depth in depths for kind in "nci"), "ordinal"]
         whole = whole.sort_values(order, kind="stable", na_position="last", ignore_index=True)
-        place = whole["place"].to_numpy()
+        place = self.places = whole["place"].to_numpy().astype(np.int64)
         result = pd.DataFrame(
             {
                 "projid": np.array([run.projid for run in self._recorded], dtype=object)[place],

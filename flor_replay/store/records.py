@@ -69,15 +69,19 @@ def reading(store: str, answer: Callable[[list[Run]], T]) -> T:
     import duckdb
 
     try:
-        return answer(all_runs(store))
+        return answer(_shown(store))
     except (duckdb.Error, StoreError) as error:
-        runs = all_runs(store)
+        runs = _shown(store)
         problems = {run.run: problem for run in runs if (problem := _broken(run)) is not None}
         if not problems and isinstance(error, duckdb.Error) and not isinstance(error, duckdb.IOException):
             raise  # the question was wrong
         for run, problem in problems.items():
             print(f"flor: run {run} is left out, its log cannot be read: {problem}", file=sys.stderr)
         return answer([run for run in runs if run.run not in problems])
+
+
+def _shown(store: str) -> list[Run]:
+    return [run for run in all_runs(store) if not run.hidden]
 
 
 def _broken(run: Run) -> str | None:
