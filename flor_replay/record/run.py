@@ -315,6 +315,7 @@ class Session:
             self.info["began"], self.info["tstamp"] = self.info["tstamp"], self.info["ended"]
         self.info["seconds"] = perf_counter() - self.began
         self.info["packages"] = entry.packages()
+        self.info["imported"] = entry.imported()
         self.info["compute"] = entry.compute()
         self.info["peak_memory_bytes"] = _peak_memory()
         self.write_info()

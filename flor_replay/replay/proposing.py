@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from flor_replay.errors import StoreError
 from flor_replay.history.versions import History
 from flor_replay.plan import facts as plan_facts
+from flor_replay.plan import planner
 from flor_replay.replay.choices import Choices
 from flor_replay.replay.needs import plan_version
 from flor_replay.replay.placing import Placing
@@ -58,8 +59,17 @@ def propose(
     for version in versions:
         placing.commit(version)
         if version.names:
-            plan_version(history, version, known, everything, selection, jobs, len(versions), prefix)
+            plan_version(history, version, known, everything, selection, prefix)
+    _share_out(versions, jobs)
     return Proposal(root, store, [file.patch for file in files], versions, left_out, left_aside, known, jobs)
+
+
+def _share_out(versions: Sequence[VersionProposal], jobs: int) -> None:
+    """Cut long segments in two where all are done sooner for it."""
+    about = {run: known for version in versions for run, known in version.needs.items()}
+    plans = planner.share_out({run: v.plans[run] for v in versions for run in v.needs}, about, jobs)
+    for version in versions:
+        version.plans.update({run: plans[run] for run in version.needs})
 
 
 def _usable(history: History, recorded: Sequence[Run], selection: Selection) -> tuple[list[Run], list[tuple[Run, str]]]:
