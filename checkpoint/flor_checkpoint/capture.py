@@ -140,6 +140,8 @@ class Capturer:
         self._closed = True
         if os.getpid() == self._pid:
             self._writer.close(timeout)
+            if not self._writer.busy:
+                self._contents.devices.close()
 
     def _baseline(self, namespaces: Namespaces) -> None:
         self._contents = RecordedContents()

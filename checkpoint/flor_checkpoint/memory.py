@@ -91,8 +91,10 @@ def storage_bytes(storage: Any) -> memoryview:
 
 
 def fill_storage(storage: Any, content: memoryview | bytes) -> None:
-    """Write a torch storage's bytes."""
+    """Write a torch storage's bytes. Raises ValueError where there are not as many."""
     nbytes = storage.nbytes()
+    if len(content) != nbytes:
+        raise ValueError(f"{len(content)} bytes for a storage of {nbytes}")
     if nbytes == 0:
         return
     if storage.device.type == "cpu":
@@ -100,7 +102,8 @@ def fill_storage(storage: Any, content: memoryview | bytes) -> None:
         return
     torch: Any = sys.modules["torch"]
     flat = torch.empty(0, dtype=torch.uint8, device=storage.device).set_(storage, 0, (nbytes,), (1,))
-    flat.copy_(torch.frombuffer(bytearray(content), dtype=torch.uint8))
+    # Read where it lies: torch is not told that the bytes may be read-only.
+    flat.copy_(torch.frombuffer(raw_view(address_of(content), nbytes), dtype=torch.uint8))
 
 
 def owner_of(array: Any) -> Any:

@@ -1,7 +1,8 @@
 """The recorder's part in loops: durations and values to the journal, state to checkpoints.
 
-A main loop's iteration that is due gets its restore points in pairs: the exit of the loops nested in it, and the start of
-the next iteration. What the two share is stored once. A last checkpoint stands at the loop's end.
+A main loop's iteration that is due is captured at the exit of the loops nested in it: what stands after them can be executed
+without them. The start of the next iteration is captured where there is no nested loop, and now and then beside an exit: what
+the two share is stored once. A last checkpoint stands at the loop's end.
 """
 
 from __future__ import annotations
@@ -105,9 +106,10 @@ class _MainLoop:
         self._capturer: Capturer | None = None
         self._policy: AdaptivePolicy | None = None
         self._always = os.environ.get("FLOR_CHECKPOINTS", "").lower() == "all"  # whatever it costs: for tests
-        self._wanted = False  # the running iteration is due: its exits and the next start are captured
+        self._wanted = False  # the running iteration is due: the exits of its nested loops are captured
         self._asked = -1  # the iteration for which the policy was asked
         self._taken = 0  # checkpoints of this group, so far
+        self._start = False  # an iteration's start among them
         self._stall = 0.0
         self._slowdown: Slowdown | None = None
         self._foreign: ForeignModules | None = None
@@ -116,7 +118,8 @@ class _MainLoop:
         if self._policy is None:
             self._guarded(self._enter)
             return
-        if self._wanted or (self._asked != self.level.index and self._due()):
+        if self._start_is_due():
+            self._start = True
             self._capture({"at": "start", "index": self.level.index + 1})
         if self._stall:
             self._finish_group()
@@ -157,6 +160,12 @@ class _MainLoop:
             self._capturer = None
         self._policy = None
 
+    def _start_is_due(self) -> bool:
+        if self._asked != self.level.index:  # there was no nested loop to ask for
+            return self._due()
+        policy = self._policy
+        return self._wanted and policy is not None and (self._always or policy.due_start())
+
     def _due(self) -> bool:
         self._asked = self.level.index
         return self._policy is not None and (self._always or self._policy.due())
@@ -178,7 +187,7 @@ class _MainLoop:
         self._capturer = capturer
         self._foreign = ForeignModules([module for _, module in frames.project_modules(session.root)])
         self._slowdown = Slowdown(capturer)
-        self._policy = AdaptivePolicy()
+        self._policy = AdaptivePolicy(before=began - session.began + (session.info["start_up_seconds"] or 0.0))
         self._policy.baseline(perf_counter() - began, capturer.estimate)
 
     def _capture(self, point: dict[str, Any]) -> None:
@@ -214,7 +223,7 @@ class _MainLoop:
         policy = self._policy
         if policy is not None and self._stall:
             if self._taken:
-                policy.captured(self._stall)
+                policy.captured(self._stall, count=self._taken, start=self._start)
                 if self._slowdown is not None:
                     self._slowdown.watch()
             else:
@@ -222,7 +231,7 @@ class _MainLoop:
                 policy.skipped()
         self._stall = 0.0
         self._taken = 0
-        self._wanted = False
+        self._wanted = self._start = False
 
     def _guarded(self, action: Any) -> None:
         try:

@@ -41,6 +41,7 @@ def how_started(root: str) -> dict[str, Any]:
         "argv": sys.argv[1:],
         "cwd": relative(os.getcwd(), root),
         "flags": interpreter_flags(),
+        "paths": import_paths(root),
     }
     spec = getattr(sys.modules.get("__main__"), "__spec__", None)
     if script is None:
@@ -55,6 +56,12 @@ def how_started(root: str) -> dict[str, Any]:
         entry["kind"] = "script"
         entry["path"] = relative(script, root)
     return entry
+
+
+def import_paths(root: str) -> list[str]:
+    """The folders of PYTHONPATH, as the project names them."""
+    known = os.environ.get("PYTHONPATH")
+    return [relative(path, root) for path in known.split(os.pathsep)] if known else []
 
 
 def _notebook() -> str | None:

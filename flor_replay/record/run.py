@@ -13,6 +13,7 @@ from time import perf_counter
 from flor_replay import processes, values
 from flor_replay.errors import UsageError
 from flor_replay.record import args, entry
+from flor_replay.record.device_values import DeviceValues
 from flor_replay.record.journal import FULL, Journal
 from flor_replay.record.loops import Level, Loop, LoopIterator, Stack, kind_of
 from flor_replay.record.notices import warn
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
+    from flor_replay.record.device_values import Late
     from flor_replay.record.loops import LoopObserver
     from flor_replay.record.rng import StartRng
     from flor_replay.record.versioning import VersionTaker
@@ -68,6 +70,7 @@ class Session:
         self.info: dict[str, Any] = self._first_info(info or {})
         self._given: dict[str, str | object] | None = None
         self._args: dict[str, object] = {}
+        self._device_values = DeviceValues(self.encode)
         self.journal = Journal(self.folder.live, self.stack.levels[0], self.warn_once)
         self._queue = self.journal.queue
         self._extend = self.journal.extend
@@ -117,8 +120,8 @@ class Session:
         kind = type(value)
         if kind is int or kind is bool or value is None or (kind is str and len(value) <= _SHORT_TEXT):  # type: ignore[arg-type]
             return value
-        fields = self.encode(value)
-        if fields[2] is not None:
+        fields = self._take(value)
+        if type(fields) is tuple and fields[2] is not None:
             self._waiting_text += len(fields[2])
             if self._waiting_text > _MUCH_TEXT:
                 self._waiting_text = 0
@@ -131,6 +134,11 @@ class Session:
             ordinal = run.counts.get(name, 0)
             run.counts[name] = ordinal + 1
         return ordinal
+
+    def _take(self, value: object) -> values.Fields | Late:
+        """The stored fields of `value`; of one that lies on a device, what will have them without a wait here."""
+        late = self._device_values.take(value)
+        return self.encode(value) if late is None else late
 
     def encode(self, value: object) -> values.Fields:
         """The stored fields of `value`. A plain one costs nothing; others are taken now, before they change."""

@@ -160,6 +160,7 @@ class Backfill:
             prove="hands_free" in run.info,
             dead=version.dead.get(run.run, ()),
             wraps=version.wraps.get(run.run, ()),
+            clock_fed=version.clock_fed,
             placed_by=version.placed_by,
         )
 

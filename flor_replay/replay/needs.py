@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 
-from flor_instrument import Place, Where, carried, lost_but_dead, volatile_names, where
+from flor_instrument import Place, Where, carried, clock_fed, lost_but_dead, volatile_names, where
 
 from flor_replay.history.versions import History
 from flor_replay.plan import facts as plan_facts
@@ -34,6 +34,7 @@ def plan_version(
     assert version.patched is not None
     plain = history.python_sources(version.patched)
     version.volatile = volatile_names(plain.values())
+    version.clock_fed = {name: sorted(found) for name, found in asdict(clock_fed(plain.values())).items()}
     share = max(1, -(-jobs * 2 // max(1, count)))  # workers that one run may use when many are replayed together
     # Runs of one version share the answers, unless other loops of theirs were named in memory.
     asked: dict[tuple[Wrap, ...], _Asked] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from flor_instrument import Patch, Placement, Propagation, Refusal
@@ -71,6 +72,7 @@ class VersionProposal:
     patched: str | None = None  # the commit of the patched version
     reason: str = ""  # where the statements stand, in words
     volatile: frozenset[str] = frozenset()
+    clock_fed: Mapping[str, Sequence[str]] = field(default_factory=dict)  # state that tells the time
     plans: dict[str, RunPlan] = field(default_factory=dict)
     wraps: dict[str, tuple[Wrap, ...]] = field(default_factory=dict)  # run -> loops named in memory, by patched lines
     dead: dict[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)  # run -> (checkpoint, what it may lack)

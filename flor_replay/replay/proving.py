@@ -69,10 +69,11 @@ class StateProof:
         # What the loop draws from and nobody could capture shows in the states that come after.
         unread = frozenset(holder for entry in manifest.not_captured for holder in entry.holders)
         try:
-            from flor_checkpoint import load
+            from flor_checkpoint import Clocked, load
 
+            clocked = Clocked(**{name: frozenset(found) for name, found in self._task.clock_fed.items()})
             snapshot = load(manifest, Path(layout.packs(self._task.store)), trust=True)
-            found = self._restorer.differences(snapshot, self._namespaces(loop), but=unread)
+            found = self._restorer.differences(snapshot, self._namespaces(loop), but=unread, clocked=clocked)
         except Exception:  # a broken checkpoint proves nothing, and spoils nothing
             return
         if found.names:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -72,6 +72,7 @@ class Task:
     wraps: tuple[Wrap, ...] = ()  # loops of the patched files that the run had named in memory
     prove: bool = False  # the recorded run logged nothing: its state at later checkpoints is what there is to compare
     dead: tuple[tuple[str, str], ...] = ()  # as `Segment.dead`, for every checkpoint: what proves may lack it
+    clock_fed: Mapping[str, Sequence[str]] = field(default_factory=dict)  # state that tells the time (`ClockFed`)
     placed_by: Mapping[str, str] = field(default_factory=dict)  # names whose statement a person placed, with how
 
     @functools.cached_property

@@ -37,6 +37,7 @@ def main(path: str, parent: int) -> int:
     os.environ["FLOR_PROJECT_ROOT"] = root
     os.environ["FLOR_STORE"] = task.store
     os.chdir(os.path.normpath(os.path.join(root, task.entry["cwd"])))
+    _import_as_then(task, root)
     states = layout.read_json(layout.RunFolder(task.store, task.run).rng)
     if states:
         rng.restore(states)
@@ -64,6 +65,24 @@ def main(path: str, parent: int) -> int:
     # Straight out: the script's own exit handlers have had their turn in a run that was recorded, and threads that a
     # library left behind must not keep a worker alive.
     os._exit(code)
+
+
+def _import_as_then(task: Task, root: str) -> None:
+    """The PYTHONPATH of the recorded run, and the project's own folders where the sandbox shows them."""
+    recorded = task.entry.get("paths")
+    if recorded is not None:
+        known = os.environ.pop("PYTHONPATH", "")
+        today = {os.path.abspath(os.path.join(task.scratch, path)) for path in known.split(os.pathsep) if known}
+        paths = [os.path.normpath(os.path.join(root, path)) for path in recorded]
+        sys.path[1:] = paths + [path for path in sys.path[1:] if path not in today and path not in paths]
+        if paths:
+            os.environ["PYTHONPATH"] = os.pathsep.join(paths)
+    theirs = os.path.realpath(task.root) + os.sep
+    if os.path.realpath(root) + os.sep != theirs:
+        # An editable install of the project leads to what stands there today.
+        for place, path in enumerate(sys.path):
+            if f"{path}{os.sep}".startswith(theirs) and "site-packages" not in path:
+                sys.path[place] = os.path.join(root, path[len(theirs) :])
 
 
 def _end_with(parent: int) -> None:

@@ -47,6 +47,8 @@ SIZE = struct.Struct("<I")
 _ORDER = "<" if sys.byteorder == "little" else ">"
 _DTYPE = {"d": "f8", "q": "i8", "B": "u1", "H": "u2", "I": "u4"}
 
+_PLAIN = frozenset((int, bool, str, type(None)))
+
 Entry = tuple["tuple[str, ...]", "tuple[int, ...]"]  # names of the loops; occurrence, index, …, occurrence
 
 
@@ -81,7 +83,8 @@ def log(
     ordinals: list[int] | None = None,
     hindsight: list[int] | None = None,
 ) -> bytes:
-    """A frame of log records. A value is a float, int, bool, str or None as it is, or stored fields already."""
+    """A frame of log records. A value is a float, int, bool, str or None as it is, stored fields already, or what has them
+    when its method ``fields`` is called."""
     head: dict[str, Any] = {"form": "log", "rows": len(names), "first": first, "time": moment}
     columns: list[tuple[str, array[Any] | bytes]] = []
     found, codes = _codes(names)
@@ -179,7 +182,8 @@ def _values(head: dict[str, Any], columns: list[tuple[str, array[Any] | bytes]],
 def _fields(value: Any) -> Fields:
     if type(value) is float:
         return "float", value, None  # nan and inf are numbers here, which JSON could not say
-    fields: Fields = value if type(value) is tuple else encode_plain(value)
+    kind = type(value)
+    fields: Fields = value if kind is tuple else encode_plain(value) if kind in _PLAIN else value.fields()
     if fields[0] == "float" and fields[1] is None:
         return "float", float(fields[2] or "nan"), None
     return fields

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from flor_instrument.analysis.changes import Changes, Kind
 from flor_instrument.analysis.patched_file import FUNCTIONS, LOOPS, root_of
@@ -74,8 +75,12 @@ class _Check(Changes):
         self.main: dict[str, None] = {}
         self.nested: dict[str, None] = {}
         self.reasons: dict[str, None] = {}
-        self.levels = loop_levels(files, script, path)
         self._places: dict[int, bool] = {}
+
+    @cached_property
+    def levels(self) -> dict[int, tuple[bool, bool]]:
+        """The flor loops of the file. Not asked for where the patch binds no name."""
+        return loop_levels(self.files, self.script, self.path)
 
     def _carry(self, name: str, reason: str, nested_only: bool = False) -> None:
         (self.nested if nested_only else self.main)[name] = None

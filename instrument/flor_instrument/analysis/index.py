@@ -15,7 +15,16 @@ from collections.abc import Mapping
 
 from flor_instrument.analysis.definitions import Class, Function, Import, Module
 from flor_instrument.analysis.holdings import Holdings
-from flor_instrument.analysis.syntax import FUNCTION_NODES, FunctionNode, dotted, own_nodes, tail, words
+from flor_instrument.analysis.syntax import (
+    FUNCTION_NODES,
+    LEAVES,
+    FunctionNode,
+    bindings,
+    dotted,
+    own_nodes,
+    tail,
+    words,
+)
 
 CONSTRUCTION = ("__new__", "__init__", "__post_init__", "__init_subclass__")
 # Called by a framework or by the language on an object that it was given, whatever the class derives from.
@@ -59,6 +68,7 @@ class Index:
         self.class_named: dict[str, list[Class]] = defaultdict(list)
         self.stored_attributes: set[str] = set()
         self._family: dict[Class, set[Class]] = {}
+        self._bindings: dict[ast.AST, dict[str, list[ast.expr | None]]] = {}
         self._suffixes: dict[str, list[str]] = defaultdict(list)
         for path in files:
             stem = path.removesuffix(".py").removesuffix("/__init__")
@@ -152,7 +162,8 @@ class Index:
                 elif isinstance(child, ast.Call) and tail(child.func) == "setattr" and len(child.args) > 1:
                     key = child.args[1]
                     self.stored_attributes.add(key.value if isinstance(key, ast.Constant) else "*")  # type: ignore[arg-type]
-                self._read(module, child, owner, parent)
+                if not isinstance(child, LEAVES):
+                    self._read(module, child, owner, parent)
 
     def _base(self, module: Module, node: ast.ImportFrom) -> str:
         if not node.level:
@@ -281,6 +292,12 @@ class Index:
                 if path in self.modules and module.path.endswith("__init__.py") and path.startswith(folder + "/"):
                     found.append(self.modules[path])
         return found
+
+    def bindings(self, scope: ast.AST) -> dict[str, list[ast.expr | None]]:
+        """What each name of a function or module is bound to. Every function of a file asks for the file's own."""
+        if scope not in self._bindings:
+            self._bindings[scope] = bindings(scope)
+        return self._bindings[scope]
 
     def family(self, cls: Class) -> set[Class]:
         """A class with its ancestors and descendants in the project."""
