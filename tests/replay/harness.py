@@ -100,7 +100,8 @@ def executed_again(connection: Any, run: Run, facts: RunFacts, segment: Segment)
     Written apart from `evidence`, whose answer it checks. The arguments' own records prove nothing and do not count.
     """
     rows = records.fetch(
-        connection, f"select name, loops, occurrences, indices, seq from ({records.table(connection, [run])}) order by seq"
+        connection,
+        f"select name, loops, occurrences, indices, seq from ({records.table(connection, [run])}) order by seq",
     )
     main = facts.main
     count = 0
