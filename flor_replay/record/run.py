@@ -74,8 +74,9 @@ class Session:
         self._args: dict[str, object] = {}
         self._device_values = DeviceValues(self.encode)
         self.journal = Journal(self.folder.live, self.stack.levels[0], self.warn_once)
-        self._queue = self.journal.queue
-        self._extend = self.journal.extend
+        self.queue = self.journal.queue
+        self.full = FULL
+        self.extend: Callable[[Iterable[object]], None] | None = self.journal.extend  # None: `log` looks at each record
         if rng is not None:
             rng.keep(self.folder.rng)
         self.write_info()
@@ -132,8 +133,8 @@ class Session:
         if type(name) is not str:
             name = values.clean_name(name)
         level = self.stack.levels[-1]
-        self._extend((name, value, level, level.index))
-        if len(self._queue) > FULL:
+        self.journal.extend((name, value, level, level.index))
+        if len(self.queue) > FULL:
             self.journal.flush()
 
     def _taken(self, value: object) -> object:
@@ -190,7 +191,7 @@ class Session:
         fields = self.encode(value)
         self.info["args"][name] = {"value": list(fields), "source": source}
         run = self.stack.levels[0]
-        self._extend((name, fields, run, run.index))  # a column like any other
+        self.journal.extend((name, fields, run, run.index))  # a column like any other
         self.write_info()
         return value
 

@@ -239,7 +239,7 @@ def _unfinished(data: bytes, at: int) -> bool:
     if len(data) - at < HEAD.size:
         return data.startswith(MARK, at) or MARK.startswith(data[at:])
     mark, length, _ = HEAD.unpack_from(data, at)
-    return mark == MARK and at + HEAD.size + length > len(data)
+    return bool(mark == MARK and at + HEAD.size + length > len(data))
 
 
 def _next(view: memoryview, data: bytes, start: int) -> int | None:

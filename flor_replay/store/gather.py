@@ -215,8 +215,7 @@ def _read(
     found = connection.execute(f"select {', '.join(wanted)} from ({source}) where {where}").fetchnumpy()
     rows = sum(int(row[3]) for row in summary)  # type: ignore[call-overload]
     if "text" in found:
-        text = found["text"]
-        found["text"] = np.where(text.mask, None, text.data) if isinstance(text, np.ma.MaskedArray) else text
+        found["text"] = _unmasked(found["text"])
     arrays = {name: np.asarray(column) for name, column in found.items()}
     if "loops" in arrays:
         arrays["shape"] = arrays.pop("loops")
@@ -224,6 +223,15 @@ def _read(
     if len(distinct) < len(shapes):  # one shape, said in two ways by two forms
         arrays["shape"] = whole[arrays["shape"]]
     return Batch(rows, arrays, distinct, kinds, depth)
+
+
+def _unmasked(text: Any) -> Ints:
+    """None where there is nothing."""
+    if not isinstance(text, np.ma.MaskedArray):
+        return np.asarray(text)
+    found = np.array(text.data, dtype=object)
+    found[np.ma.getmaskarray(text)] = None
+    return found
 
 
 def _distinct(shapes: Sequence[Shape]) -> tuple[Ints, list[Shape]]:
@@ -288,8 +296,7 @@ def _loop_values(
         return None
     said, shape = np.unique(np.asarray(found.pop("loops")).astype(str), return_inverse=True)
     kinds, kind = np.unique(np.asarray(found.pop("kind")).astype(str), return_inverse=True)
-    text = found["text"]
-    found["text"] = np.where(text.mask, None, text.data) if isinstance(text, np.ma.MaskedArray) else text
+    found["text"] = _unmasked(found["text"])
     runs_found, run = np.unique(np.asarray(found.pop("run")).astype(str), return_inverse=True)
     arrays = {name: np.asarray(column) for name, column in found.items()}
     arrays |= {"shape": shape.reshape(-1), "kind": kind.reshape(-1)}

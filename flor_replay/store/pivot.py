@@ -169,11 +169,9 @@ def _wide(own: Mapping[int, _Own], once: Rows) -> Rows:
         column[there] = numbers[here[there]]
         made.shown[name] = column
     for name, found in repeated.items():
-        column = made.shown.get(name)
-        if column is None:
-            column = np.full(len(keys), -1, found.several_number.dtype)
-        column[np.searchsorted(places, at[name])] = found.several_number
-        made.shown[name] = column
+        if name not in made.shown:
+            made.shown[name] = np.full(len(keys), -1, found.several_number.dtype)
+        made.shown[name][np.searchsorted(places, at[name])] = found.several_number
     made.some = _some(list(made.shown.values()))
     return made
 
