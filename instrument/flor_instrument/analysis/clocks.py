@@ -78,7 +78,9 @@ def _facts(source: bytes) -> _Facts:
         nodes = all_nodes(parsed(source))
     except (SyntaxError, ValueError, RecursionError):
         return _Facts(frozenset(), (), ())
-    bound = {(target, _read(value)) for node in nodes if isinstance(node, _BINDING) for target, value in _bindings(node)}
+    bound = {
+        (target, _read(value)) for node in nodes if isinstance(node, _BINDING) for target, value in _bindings(node)
+    }
     logged = {
         (node.args[0].value, _read(node.args[1]))
         for node in nodes
@@ -110,9 +112,22 @@ def _bindings(node: ast.AST) -> list[tuple[str, ast.expr]]:
     if isinstance(node, (ast.AugAssign, ast.AnnAssign, ast.NamedExpr)) and node.value is not None:
         return [(name, node.value) for name in _targets(node.target)]
     if isinstance(node, ast.FunctionDef):
-        returned = [n.value for n in ast.walk(node) if isinstance(n, ast.Return) and n.value is not None]
-        return [(node.name, value) for value in returned]
+        return [(node.name, value) for value in _returned(node)]
     return []
+
+
+def _returned(function: ast.FunctionDef) -> list[ast.expr]:
+    """What it returns, and what the functions in it do."""
+    found: list[ast.expr] = []
+    rest: list[ast.AST] = [function]
+    while rest:
+        node = rest.pop()
+        if isinstance(node, ast.Return) and node.value is not None:
+            found.append(node.value)
+        for key in ("body", "orelse", "finalbody", "handlers", "cases"):
+            inner = getattr(node, key, None)
+            rest += inner if isinstance(inner, list) else ()
+    return found
 
 
 def _targets(node: ast.expr) -> list[str]:
@@ -135,9 +150,12 @@ def _last(node: ast.expr) -> str | None:
 
 
 def _read(value: ast.expr) -> _Read:
-    nodes = list(ast.walk(value))
-    return _Read(
-        frozenset(node.id for node in nodes if isinstance(node, ast.Name)),
-        frozenset(node.attr for node in nodes if isinstance(node, ast.Attribute)),
-        any(isinstance(node, ast.Call) and _last(node.func) in _CALLS for node in nodes),
-    )
+    names, attributes, asks = set(), set(), False
+    for node in ast.walk(value):
+        if isinstance(node, ast.Name):
+            names.add(node.id)
+        elif isinstance(node, ast.Attribute):
+            attributes.add(node.attr)
+        elif isinstance(node, ast.Call):
+            asks = asks or _last(node.func) in _CALLS
+    return _Read(frozenset(names), frozenset(attributes), asks)
