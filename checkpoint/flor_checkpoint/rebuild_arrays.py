@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 from flor_checkpoint.digest import digest
+from flor_checkpoint.encode_arrays import GRAPH
 from flor_checkpoint.leaves import dtype_of_repr
 from flor_checkpoint.memory import array_address as address_of
 from flor_checkpoint.memory import (
@@ -65,20 +66,40 @@ def _tensor(builder: Builder, node: Any, nid: int) -> Any:
         elif cls is torch.Tensor:
             thing = look
         elif cls is torch.nn.Parameter:
-            thing = torch.nn.Parameter(look, requires_grad=requires_grad)
+            thing = torch.nn.Parameter(look, requires_grad=requires_grad is True)
         else:
-            thing = torch.Tensor._make_subclass(cls, look, requires_grad)
-    if thing.requires_grad != requires_grad:
+            thing = torch.Tensor._make_subclass(cls, look, requires_grad is True)
+    if requires_grad == GRAPH:
+        thing = _computed(torch, thing)
+    elif thing.requires_grad != requires_grad:
         thing.requires_grad_(requires_grad)
     builder.made(nid, thing)
 
     def fill() -> None:
         held = builder.value(grad)
-        thing.grad = None if held is LOST else held
+        if thing.is_leaf:
+            thing.grad = None if held is LOST else held
         builder.attributes(thing, attrs)
 
     builder.fill(fill)
     return thing
+
+
+def _computed(torch: Any, value: Any) -> Any:
+    """A tensor with that value which was computed from others: gradients cannot flow back through it, and that is said.
+
+    Without that, ``(held + loss).backward()`` would silently leave out what `held` was computed from.
+    """
+    with torch.enable_grad():
+        found = value.detach().requires_grad_().clone()
+    found.register_hook(_no_gradient)
+    return found
+
+
+def _no_gradient(_gradient: object) -> None:
+    raise RuntimeError(
+        "a gradient is asked for of what an earlier iteration has computed: a checkpoint does not keep that"
+    )
 
 
 def _array(builder: Builder, node: Any, nid: int) -> Any:

@@ -133,7 +133,9 @@ class _MainLoop:
         if policy is not None and slowdown is not None:
             policy.iteration(seconds)
             if slowdown.watching:
-                policy.slowed(slowdown.iteration(seconds, count))
+                lost = slowdown.iteration(seconds, count)
+                if lost:
+                    policy.slowed(lost)
             else:
                 slowdown.quiet(seconds / count)
 
@@ -162,6 +164,8 @@ class _MainLoop:
         if self._capturer is not None:
             self._guarded(self._capturer.close)
             self._capturer = None
+        if self._policy is not None:
+            self._session.note_lost(self._policy.spent)
         self._policy = None
 
     def _start_is_due(self) -> bool:

@@ -235,6 +235,10 @@ class Session:
         """Keep how long a main loop's iterations took since the last one of which it was kept: those up to the present."""
         self.journal.append(("d", level.path, seconds, level.began - self.began))
 
+    def note_lost(self, seconds: float) -> None:
+        """Keep what the checkpoints of a main loop cost training: stalls, and the slowdown while they were written."""
+        self.info["checkpoints_cost_seconds"] = self.info.get("checkpoints_cost_seconds", 0.0) + seconds
+
     # -- the run's own record -------------------------------------------------------------------------------------
 
     def warn_once(self, message: str) -> None:
