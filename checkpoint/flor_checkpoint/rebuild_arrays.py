@@ -41,7 +41,11 @@ def _storage(builder: Builder, node: Any, nid: int) -> Any:
                 fill_storage(found, stashed)
         return found
     storage = torch.UntypedStorage(nbytes, device=device) if found is None else found
-    fill_storage(storage, builder.snapshot.content(content))
+    data = builder.snapshot.content(content)
+    if storage.device.type == "cpu":
+        builder.fill_memory(storage_bytes(storage), data, storage)
+    else:
+        fill_storage(storage, data)
     return storage
 
 
@@ -123,7 +127,7 @@ def _array(builder: Builder, node: Any, nid: int) -> Any:
             return found
     data = builder.snapshot.content(content)
     if found is not None and tuple(memory_order(found)) == order and _is_own(found):
-        fill_array(found, data)
+        builder.fill_memory(array_bytes(found), data, found)
         thing = found
     else:
         thing = new_dense_array(shape, dtype, list(order))
