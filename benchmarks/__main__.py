@@ -26,6 +26,7 @@ BENCHMARKS = {
     "policy": "benchmarks.policy",
     "checkpoint": "benchmarks.checkpointing",
     "import": "benchmarks.importing",
+    "context": "benchmarks.context",
     "log": "benchmarks.logging_calls",
     "record": "benchmarks.recording",
     "replay": "benchmarks.replaying",

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import GeneratorType
 
 from flor_checkpoint import rebuild, rebuild_arrays, rebuild_iterators, rebuild_objects
-from flor_checkpoint.compare import Differences, Digests, differences
+from flor_checkpoint.compare import NO_CLOCKS, Clocked, Differences, Digests, differences
 from flor_checkpoint.contents import SAME_BYTES, NoContents, memory_bytes
 from flor_checkpoint.encode import new_walker
 from flor_checkpoint.errors import CheckpointError
@@ -87,11 +87,16 @@ class Restorer:
         return Restored(bindings, unbind, builder.missing, builder.mismatched, builder.notes)
 
     def differences(
-        self, snapshot: Snapshot, namespaces: Namespaces, *, but: Collection[tuple[str, str]] = ()
+        self,
+        snapshot: Snapshot,
+        namespaces: Namespaces,
+        *,
+        but: Collection[tuple[str, str]] = (),
+        clocked: Clocked = NO_CLOCKS,
     ) -> Differences:
         """What of the live state is not, bit for bit, what the snapshot has. Needs `baseline` as `restore` does.
 
-        `but`: (namespace, name) of what nobody reads any more and is not asked about.
+        `but`: (namespace, name) of what nobody reads any more and is not asked about. `clocked`: what tells the time.
         """
         if self._entry is None:
             raise CheckpointError("Restorer.differences needs Restorer.baseline at loop entry first")
@@ -99,7 +104,7 @@ class Restorer:
         walker = new_walker(self._book, contents, self._entry.memo)
         walker.walk(namespaces)
         contents.finish(walker)
-        return differences(snapshot, walker, process_state(), but)
+        return differences(snapshot, walker, process_state(), but, clocked)
 
     def _build(
         self, entry: Walker, snapshot: Snapshot, generators: Mapping[int, object]

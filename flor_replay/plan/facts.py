@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from flor_checkpoint import NotCaptured
 
 
+RESTORE_SECONDS = 0.01  # of a small state, and what each byte adds
+RESTORE_SECONDS_PER_BYTE = 0.25e-9
 Point: TypeAlias = Literal["start", "exit", "end"]
 _POINTS: Mapping[str, Point] = {"start": "start", "exit": "exit", "end": "end"}
 
@@ -39,6 +41,7 @@ class RestorePoint:
     nested: str | None
     lost: tuple[Lost, ...] = ()  # what the checkpoint lacks of the state
     dead: tuple[str, ...] = ()  # access paths of those among them that the rest of the run cannot read
+    restore_seconds: float = 0.02  # estimate
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -67,6 +70,7 @@ class MainLoop:
     ended_seq: int | None
     nested: Mapping[int, tuple[str, ...]] = field(default_factory=dict)  # iteration -> names of loops in it, in order
     nested_ended_seq: Mapping[tuple[int, str], int] = field(default_factory=dict)
+    nested_seconds: Mapping[int, float] = field(default_factory=dict)  # iteration -> of the loops in it, together
     repeated_nested: frozenset[int] = frozenset()  # iterations in which a nested loop of one name ran more than once
     points: tuple[RestorePoint, ...] = ()
 
@@ -107,7 +111,7 @@ def _loop_events(connection: duckdb.DuckDBPyConnection, runs: Sequence[Run]) -> 
     rows = records.fetch(
         connection,
         "select run, event, loops, occurrences, indices, kind, iterations, seconds, began, ended_by, seq "
-        f"from ({records.table(runs, loops=True)}) where event <> 'value' and len(loops) <= 2",
+        f"from ({records.table(connection, runs, loops=True)}) where event <> 'value' and len(loops) <= 2",
     )
     found: dict[str, list[_Event]] = {}
     for run, event, loops, occurrences, indices, *rest in rows:
@@ -153,6 +157,7 @@ def _main_loop(
     )
     nested: dict[int, list[str]] = {}
     ended: dict[tuple[int, str], int] = {}
+    inside: dict[int, float] = {}
     repeated = set()
     for event in events:
         if (
@@ -164,6 +169,7 @@ def _main_loop(
             index = event.indices[0]
             nested.setdefault(index, []).append(event.loops[1])
             ended[(index, event.loops[1])] = int(event.seq or 0)
+            inside[index] = inside.get(index, 0.0) + float(event.seconds or 0.0)
             if event.occurrences[1] > 0 or event.ended_by != "exhausted":
                 repeated.add(index)
     first = durations[min(durations)] if durations else None
@@ -180,6 +186,7 @@ def _main_loop(
         ended_seq=int(end.seq) if end and end.seq is not None else None,
         nested={index: tuple(names) for index, names in nested.items()},
         nested_ended_seq=ended,
+        nested_seconds=inside,
         repeated_nested=frozenset(repeated),
         points=tuple(_points(run, name, occurrence, ordinal)),
     )
@@ -211,6 +218,7 @@ def _points(run: Run, name: str, occurrence: int, ordinal: int) -> list[RestoreP
                 index=int(str(point.get("index"))),
                 nested=str(nested) if nested is not None else None,
                 lost=tuple(lost),
+                restore_seconds=RESTORE_SECONDS + manifest.bytes_logical * RESTORE_SECONDS_PER_BYTE,
             )
         )
     return found

@@ -91,6 +91,11 @@ class Recorder:
             self._main.close()
             self._main = None
 
+    def go_on(self, session: Session) -> None:
+        """The run was committed inside its loop: tell `session` what the loop does from now on, and capture no more."""
+        self._session = session
+        self.forget()
+
     def forget(self) -> None:
         """In a forked child: take no checkpoints, and leave the parent's alone."""
         self._main = None

@@ -59,6 +59,7 @@ class Level:
         "occurrence",
         "prefix",
         "stale",
+        "value",
     )
 
     def __init__(self, name: str, prefix: Path, occurrence: int) -> None:
@@ -74,6 +75,7 @@ class Level:
         self._manual: dict[str, Level] = {}
         self.began = 0.0
         self.iterator: weakref.ref[LoopIterator] | None = None
+        self.value: object = None  # of the iteration, where it is a scalar that says more than the index
 
     @property
     def path(self) -> Path:
@@ -112,6 +114,10 @@ class Level:
             self._occurrences[name] = occurrence + 1
         return occurrence
 
+    def count_anew(self) -> None:
+        """Another run goes on in the running iteration: its records are counted from none."""
+        self.counts.clear()
+
     def drop(self) -> None:
         """The level was left without being closed."""
         loop = self.iterator() if self.iterator is not None else None
@@ -121,6 +127,7 @@ class Level:
     def begin(self, index: int) -> None:
         self.index = index
         self.stale = True
+        self.value = None
         self.began = perf_counter()
 
     def _settle(self) -> None:

@@ -36,13 +36,20 @@ class States:
     open: bool
     different: tuple[str, ...]
     of_model: bool
+    at: str = ""  # the first point at which it was different
 
     @staticmethod
     def from_data(data: Mapping[str, Any] | None) -> States | None:
         """What run.json has of it; None where nothing was to be proven so."""
         if data is None:
             return None
-        return States(int(data["compared"]), bool(data["open"]), tuple(data["different"]), bool(data["of_model"]))
+        return States(
+            int(data["compared"]),
+            bool(data["open"]),
+            tuple(data["different"]),
+            bool(data["of_model"]),
+            str(data.get("at", "")),
+        )
 
     @property
     def verdict(self) -> str:
@@ -74,6 +81,11 @@ class Verdict:
     changed: tuple[str, ...] = ()  # a sentence for each file that is not what the recorded run read
 
     @property
+    def unproven(self) -> bool:
+        """Values came out the same, but whether the added code leaves training alone is not known."""
+        return self.verdict == "unchecked" and self.compared > 0
+
+    @property
     def why(self) -> str | None:
         """Why it has diverged, in words."""
         if self.changed:
@@ -81,7 +93,7 @@ class Verdict:
             shown = f"; {self.first.describe()}" if self.first else ""
             return f"it reads what the recorded run did not: {self.changed[0]}{more}{shown}"
         if self.first is None and self.states is not None and self.verdict == "diverged":
-            return f"after it the state was not the recorded one: {self.states.described}"
+            return f"at the {self.states.at} the state was not the recorded one: {self.states.described}"
         return self.first.describe() if self.first else None
 
     def as_data(self) -> dict[str, Any]:
@@ -111,19 +123,35 @@ def compare(
     open_ended: bool = False,
     changed: Sequence[str] = (),
     states: States | None = None,
+    effects: str | None = None,
 ) -> Verdict:
     """The verdict on a replay.
 
     `recorded` holds what the recorded run logged in the part that was executed, in order; `replayed` what was logged
     again. Names in `volatile` (they read the clock) are left out. `open_ended`: the recorded run was cut off, so the
     replay may log more. `changed`: files that the replay read and that are not what the recorded run read.
-    `states`: where nothing can be compared, the recorded run's checkpoints decide.
+    `states`: what the checkpoints say that it came by. `effects`: why the added code may change what training computes,
+    of a replay that put a state back.
     """
     found = _compare(recorded, replayed, frozenset(volatile), open_ended)
     if states is not None:
-        verdict = states.verdict if found.verdict == "unchecked" else found.verdict
-        found = replace(found, verdict=verdict, states=states)
+        found = replace(found, verdict=_with_states(found, states, effects), states=states)
     return replace(found, verdict="diverged", changed=tuple(changed)) if changed else found
+
+
+def _with_states(found: Verdict, states: States, effects: str | None) -> str:
+    """The verdict of values, and what the checkpoints say of it.
+
+    The values after a restored state are those of the recorded run; a run that had the statement from its start would have
+    had what the statement does to the state as well. So where it may do something, the state after it decides.
+    """
+    if found.verdict == "unchecked":
+        return states.verdict
+    if states.different and states.of_model:
+        return "diverged"
+    if effects is not None and found.verdict in ("exact", "close") and (states.different or not states.compared):
+        return "unchecked"
+    return found.verdict
 
 
 def _compare(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from flor_replay.errors import StoreError
 from flor_replay.history.versions import History
 from flor_replay.plan import facts as plan_facts
+from flor_replay.plan import planner
 from flor_replay.replay.choices import Choices
 from flor_replay.replay.needs import plan_version
 from flor_replay.replay.placing import Placing
@@ -58,8 +59,17 @@ def propose(
     for version in versions:
         placing.commit(version)
         if version.names:
-            plan_version(history, version, known, everything, selection, jobs, len(versions), prefix)
+            plan_version(history, version, known, everything, selection, prefix)
+    _share_out(versions, jobs)
     return Proposal(root, store, [file.patch for file in files], versions, left_out, left_aside, known, jobs)
+
+
+def _share_out(versions: Sequence[VersionProposal], jobs: int) -> None:
+    """Cut long segments in two where all are done sooner for it."""
+    about = {run: known for version in versions for run, known in version.needs.items()}
+    plans = planner.share_out({run: v.plans[run] for v in versions for run in v.needs}, about, jobs)
+    for version in versions:
+        version.plans.update({run: plans[run] for run in version.needs})
 
 
 def _usable(history: History, recorded: Sequence[Run], selection: Selection) -> tuple[list[Run], list[tuple[Run, str]]]:
@@ -74,6 +84,11 @@ def _usable(history: History, recorded: Sequence[Run], selection: Selection) -> 
             left_out.append((run, "it is still running"))
         elif run.info.get("entry", {}).get("kind") == "interactive":
             left_out.append((run, "it ran in a notebook or shell, which cannot be run again by itself"))
+        elif run.info.get("entry", {}).get("kind") == "hosted":
+            program = run.info["entry"].get("program", "a server")
+            left_out.append((run, f"it ran inside {program}, which cannot be run again by itself"))
+        elif run.info.get("follows"):
+            left_out.append((run, "it began at a flor.commit() in the middle of its script, which starts from the top"))
         elif run.info.get("distributed", 1) > 1:
             left_out.append(
                 (run, f"it trained in {run.info['distributed']} processes, and one alone cannot be replayed")

@@ -46,6 +46,20 @@ class Run:
         return float(self.info.get("tstamp", 0.0))
 
     @property
+    def began_seconds(self) -> float:
+        """When its first record was made, unix seconds; its tstamp is when it was committed, if that is later."""
+        return float(self.info.get("began", self.seconds_since_epoch))
+
+    @property
+    def hidden(self) -> bool:
+        """Whether its records wait for ``flor.commit``. What a killed script logged since its last one is shown, of a request
+        that failed or was cut off nothing is; a script sees its own."""
+        waits = self.info.get("uncommitted")
+        if not waits or (waits == "run" and self.info.get("process", {}).get("pid") == os.getpid()):
+            return False
+        return waits == "request" or self.status == "running"
+
+    @property
     def commit(self) -> str | None:
         """The git commit of its version; None where there is none."""
         commit = self.version.get("commit")

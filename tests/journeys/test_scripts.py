@@ -62,6 +62,33 @@ def test_script_in_a_subfolder(tmp_path: Path, cwd: str) -> None:
     assert filled(project, ["root", "argv"], run) == expected
 
 
+@pytest.mark.parametrize("sandbox", ["overlay", "links"])
+def test_modules_that_pythonpath_leads_to(tmp_path: Path, sandbox: str) -> None:
+    """Of the version, not of today; also from a shell that does not set it. A child process of the script finds them too."""
+    train = """\
+        import subprocess, sys
+        import flor
+        from rule import grown
+
+        w = 1.0
+        for epoch in flor.loop("epoch", range(3)):
+            w = grown(w)
+            flor.log("w", w)
+            #@ flor.log("twice", w * 2)
+        flor.log("child", subprocess.run([sys.executable, "-c", "import rule; print(rule.grown(1.0))"],
+                 capture_output=True, text=True).stdout)
+        """
+    rule = "def grown(w):\n    return w * 1.5\n"
+    files = {"tools/train.py": recorded(train), "src/rule.py": rule}
+    project = Project(tmp_path / "project")
+    project.commit(files=files)
+    run = project.run("tools/train.py", env={"PYTHONPATH": "src:/nowhere"})
+    project.write({"tools/train.py": today(train), "src/rule.py": rule.replace("1.5", "7.0")})
+    done = project.command("add-log", "tools/train.py", "--yes", env={"FLOR_SANDBOX": sandbox})
+    assert "exact" in done.stderr
+    assert filled(project, ["twice"], run) == {"twice": bits([3.0, 4.5, 6.75])}
+
+
 def test_module_of_a_package(tmp_path: Path) -> None:
     """`python -m pkg.train`, with relative imports; a statement in the imported module as well."""
     train = """\

@@ -10,7 +10,6 @@ from flor_instrument.analysis.index import Index
 from flor_instrument.analysis.points import Graph, LoopSite, Op, Point, Unit
 from flor_instrument.analysis.syntax import (
     COMPREHENSIONS,
-    bindings,
     dotted,
     only_value,
     tail,
@@ -34,15 +33,17 @@ class Calls:
         self.throw = self.graph.thrown
         self.handled: set[ast.AST] = set()
         node: ast.AST = unit.node if isinstance(unit, Function) else unit.tree
-        self.scopes = [bindings(node)]
+        self.scopes = [index.bindings(node)]
         outer = self.function
         if outer is not None:
+            own = dict(self.scopes[0])
             for name in outer.all_params:
-                self.scopes[0].setdefault(name, []).append(None)
+                own[name] = [*own.get(name, ()), None]
+            self.scopes = [own]
             while outer.parent is not None:
                 outer = outer.parent
-                self.scopes.append({**bindings(outer.node), **{p: [None] for p in outer.all_params}})
-            self.scopes.append(bindings(self.module.tree))
+                self.scopes.append({**index.bindings(outer.node), **{p: [None] for p in outer.all_params}})
+            self.scopes.append(index.bindings(self.module.tree))
         self.here = self.graph.start
 
     # -- points ----------------------------------------------------------------------------------------------
@@ -60,9 +61,6 @@ class Calls:
         self._to(point)
         self.here = point
         return point
-
-    def _mark(self) -> None:
-        self._step().marked = True
 
     def _loop_calls(self, node: ast.AST) -> list[ast.Call]:
         return [

@@ -34,9 +34,8 @@ class _Frame:
 class Builder(Calls):
     """Builds the graph of one unit."""
 
-    def __init__(self, index: Index, unit: Unit, marked: set[ast.stmt]) -> None:
+    def __init__(self, index: Index, unit: Unit) -> None:
         super().__init__(index, unit)
-        self.marked = marked
         self.frames: list[_Frame] = []
         self.body(unit.node.body if isinstance(unit, Function) else unit.tree.body)
         self._to(self.graph.end)
@@ -95,7 +94,7 @@ class Builder(Calls):
             ast.AsyncWith: self._with,
             ast.Match: self._match,
         }.get(type(node))
-        self._step().marked = node in self.marked
+        self._step().statement = node
         if compound is not None:
             compound(node)  # type: ignore[operator]
             return
@@ -119,8 +118,7 @@ class Builder(Calls):
             for child in ast.iter_child_nodes(node):
                 if isinstance(child, ast.expr) and not (isinstance(node, ast.AnnAssign) and child is node.annotation):
                     self.expr(child)
-        if node in self.marked:
-            self._mark()
+        self._evaluated(node)
         if isinstance(node, ast.Return):
             self._to(self._route(self.graph.end, 0))
         elif isinstance(node, ast.Raise):
@@ -132,6 +130,11 @@ class Builder(Calls):
                     self._to(self._route(jumps[isinstance(node, ast.Break)], depth + 1))
                     break
 
+    def _evaluated(self, node: ast.stmt) -> None:
+        """One more step, after the expressions, where they have made steps of their own."""
+        if self.here is None or self.here.statement is not node:
+            self._step().statement = node
+
     def _definition(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
         defaults = [d for d in (*node.args.defaults, *node.args.kw_defaults) if d is not None]
         for expr in (*node.decorator_list, *defaults):
@@ -141,8 +144,7 @@ class Builder(Calls):
 
     def _if(self, node: ast.If) -> None:
         self.expr(node.test)
-        if node in self.marked:
-            self._mark()
+        self._evaluated(node)
         before = self.here
         done = self._point()
         chosen = self._is_main(node.test)
@@ -175,8 +177,7 @@ class Builder(Calls):
         self._to(again)
         self.here = again
         self.expr(node.test)
-        if node in self.marked:
-            self._mark()
+        self._evaluated(node)
         test = self.here
         self.frames.append(_Frame(jumps=(again, done)))
         self.body(node.body)
@@ -192,8 +193,7 @@ class Builder(Calls):
     def _for(self, node: ast.For | ast.AsyncFor) -> None:
         loop = self._flor_loop(node)
         self.expr(node.iter)
-        if node in self.marked:
-            self._mark()
+        self._evaluated(node)
         done, again, out = self._point(), self._point(), self._point()
         if loop is not None:
             self.graph.loops.append(loop)
@@ -270,8 +270,7 @@ class Builder(Calls):
             swallows = swallows or name in SWALLOWING or (local and not external)
             if self.index.methods.get("__exit__") and self.index.holdings.holds(self.module, self.function, context):
                 swallows = True
-        if node in self.marked:
-            self._mark()
+        self._evaluated(node)
         if not swallows:
             self.body(node.body)
             return
@@ -285,8 +284,7 @@ class Builder(Calls):
 
     def _match(self, node: ast.Match) -> None:
         self.expr(node.subject)
-        if node in self.marked:
-            self._mark()
+        self._evaluated(node)
         before, done = self.here, self._point()
         for case in node.cases:
             self.here = before

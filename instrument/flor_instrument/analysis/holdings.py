@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from flor_instrument.analysis.definitions import Class, Function, Module
-from flor_instrument.analysis.syntax import FUNCTION_NODES, dotted, tail, words
+from flor_instrument.analysis.syntax import FUNCTION_NODES, LEAVES, FunctionNode, dotted, tail, words
 
 if TYPE_CHECKING:
     from flor_instrument.analysis.index import Index
@@ -130,15 +130,16 @@ class Holdings:
                     self._link([local], [one.member])
         for function in module.functions:
             self._link(function.all_params, ["*handed out*"])
-        self._flow(module, module.tree, None)
+        self._flow(module, module.tree, None, {function.node: function for function in module.functions})
 
-    def _flow(self, module: Module, node: ast.AST, function: Function | None) -> None:
+    def _flow(
+        self, module: Module, node: ast.AST, function: Function | None, functions: dict[FunctionNode, Function]
+    ) -> None:
         for child in ast.iter_child_nodes(node):
-            inside = function
-            if isinstance(child, FUNCTION_NODES):
-                inside = next(f for f in module.functions if f.node is child)
+            if isinstance(child, LEAVES):
+                continue
             self._flow_one(module, child, function)
-            self._flow(module, child, inside)
+            self._flow(module, child, functions[child] if isinstance(child, FUNCTION_NODES) else function, functions)
 
     def _flow_one(self, module: Module, node: ast.AST, function: Function | None) -> None:
         def values(expr: ast.expr | None) -> set[str]:

@@ -15,7 +15,18 @@ from collections.abc import Mapping
 
 from flor_instrument.analysis.definitions import Class, Function, Import, Module
 from flor_instrument.analysis.holdings import Holdings
-from flor_instrument.analysis.syntax import FUNCTION_NODES, FunctionNode, dotted, own_nodes, tail, words
+from flor_instrument.analysis.syntax import (
+    FUNCTION_NODES,
+    LEAVES,
+    FunctionNode,
+    all_nodes,
+    bindings,
+    dotted,
+    own_nodes,
+    parsed,
+    tail,
+    words,
+)
 
 CONSTRUCTION = ("__new__", "__init__", "__post_init__", "__init_subclass__")
 # Called by a framework or by the language on an object that it was given, whatever the class derives from.
@@ -59,6 +70,7 @@ class Index:
         self.class_named: dict[str, list[Class]] = defaultdict(list)
         self.stored_attributes: set[str] = set()
         self._family: dict[Class, set[Class]] = {}
+        self._bindings: dict[ast.AST, dict[str, list[ast.expr | None]]] = {}
         self._suffixes: dict[str, list[str]] = defaultdict(list)
         for path in files:
             stem = path.removesuffix(".py").removesuffix("/__init__")
@@ -75,14 +87,14 @@ class Index:
             if path in self.modules or path in self.broken or path not in self.files:
                 continue
             try:
-                tree = ast.parse(self.files[path])
+                tree = parsed(self.files[path])
             except (SyntaxError, ValueError, RecursionError):
                 self.broken.append(path)
                 continue
             module = Module(path, tree)
             self.modules[path] = module
             self._read(module, tree, None, None)
-            for node in ast.walk(tree):
+            for node in all_nodes(tree):
                 for target in self.imported_paths(module, node):
                     waiting.append(target)
                 if self._is_dynamic(module, node):
@@ -152,7 +164,8 @@ class Index:
                 elif isinstance(child, ast.Call) and tail(child.func) == "setattr" and len(child.args) > 1:
                     key = child.args[1]
                     self.stored_attributes.add(key.value if isinstance(key, ast.Constant) else "*")  # type: ignore[arg-type]
-                self._read(module, child, owner, parent)
+                if not isinstance(child, LEAVES):
+                    self._read(module, child, owner, parent)
 
     def _base(self, module: Module, node: ast.ImportFrom) -> str:
         if not node.level:
@@ -281,6 +294,12 @@ class Index:
                 if path in self.modules and module.path.endswith("__init__.py") and path.startswith(folder + "/"):
                     found.append(self.modules[path])
         return found
+
+    def bindings(self, scope: ast.AST) -> dict[str, list[ast.expr | None]]:
+        """What each name of a function or module is bound to. Every function of a file asks for the file's own."""
+        if scope not in self._bindings:
+            self._bindings[scope] = bindings(scope)
+        return self._bindings[scope]
 
     def family(self, cls: Class) -> set[Class]:
         """A class with its ancestors and descendants in the project."""

@@ -6,8 +6,8 @@ may run at every place. More places than true cost time; a missing place would g
 
 from __future__ import annotations
 
-import ast
 import enum
+import functools
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -52,13 +52,13 @@ class LostLoopError(Exception):
 class PaperRun:
     """Every step of the project in every position in which it may execute."""
 
-    def __init__(self, index: Index, marked: set[ast.stmt]) -> None:
+    def __init__(self, index: Index) -> None:
         self.index = index
         self.graphs: dict[Unit, Graph] = {}
         for module in index.modules.values():
             units: list[Unit] = [module, *module.functions]
             for unit in units:
-                self.graphs[unit] = Builder(index, unit, marked).graph
+                self.graphs[unit] = Builder(index, unit).graph
         self.anytime = self._anytime()
         self._refuse_lost_loops()
         self.after: dict[_Node, set[_Node]] = defaultdict(set)
@@ -223,3 +223,19 @@ class PaperRun:
         """The main loops that the run may enter, in order of file and line."""
         found = {n[2].loop for n in self.seen if n[2].op is Op.ENTER and not n[3].stack}
         return tuple(sorted((s for s in found if s is not None), key=lambda s: (s.path, s.line)))
+
+
+def paper_run(index: Index) -> PaperRun:
+    """The run of these files. Several questions are asked of one version: the last runs are kept. Raises LostLoopError."""
+    found = _paper_run(index)
+    if isinstance(found, LostLoopError):
+        raise found
+    return found
+
+
+@functools.lru_cache(maxsize=4)
+def _paper_run(index: Index) -> PaperRun | LostLoopError:
+    try:
+        return PaperRun(index)
+    except LostLoopError as error:
+        return error

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from flor_instrument.analysis.definitions import Module
 from flor_instrument.analysis.index import Index, index_of
-from flor_instrument.analysis.paths_taken import LostLoopError, PaperRun, Place
+from flor_instrument.analysis.paths_taken import LostLoopError, Place, paper_run
 from flor_instrument.analysis.points import LoopSite, Op, Unit
 from flor_instrument.analysis.syntax import own_nodes, tail
 
@@ -63,18 +63,27 @@ def _header_lines(node: ast.AST) -> tuple[int, int]:
 def _statements_at(tree: ast.Module, line: int) -> list[ast.stmt]:
     """The innermost statements on a line; several when a line holds more than one."""
     found = []
-    for node in ast.walk(tree):
+    rest: list[ast.AST] = [tree]
+    while rest:
+        node = rest.pop()
         if isinstance(node, ast.stmt):
             first, last = _header_lines(node)
             if first <= line <= last:
                 found.append(node)
+        for child in ast.iter_child_nodes(node):
+            # What a decorator wraps begins below it.
+            decorators = getattr(child, "decorator_list", ())
+            first = min((one.lineno for one in decorators), default=getattr(child, "lineno", line))
+            if first <= line <= getattr(child, "end_lineno", line):
+                rest.append(child)
     return found
 
 
 def _owner(module: Module, statement: ast.stmt) -> Unit:
     best: Unit = module
     for function in module.functions:
-        if statement is not function.node and statement in set(own_nodes(function.node)):
+        around = function.node.lineno <= statement.lineno <= (function.node.end_lineno or 0)
+        if around and statement is not function.node and statement in set(own_nodes(function.node)):
             best = function
     return best
 
@@ -125,7 +134,7 @@ def _where(files: Mapping[str, bytes], script: str, path: str, line: int) -> Whe
     statements = _statements_at(module.tree, line)
     if not statements:
         return _everywhere(f"no statement stands at {path} line {line}")
-    run = PaperRun(index, set(statements))
+    run = paper_run(index)
     mains = run.all_mains()
     if not mains:
         return _everywhere(f"{script} runs no flor.loop")
@@ -136,7 +145,7 @@ def _where(files: Mapping[str, bytes], script: str, path: str, line: int) -> Whe
         for inner in own_nodes(statement):
             if isinstance(inner, ast.Lambda | ast.GeneratorExp) and _spans(inner, line) and _logs(inner):
                 return _everywhere("the statement stands in a lambda or generator expression", mains)
-    marked = [n for n in run.seen if n[2].marked]
+    marked = [n for n in run.seen if n[2].statement in statements]
     if not marked:
         return _everywhere(f"nothing that {script} runs was found to lead to {path} line {line}", mains)
     places = frozenset(run.places(marked))
@@ -166,7 +175,7 @@ def loop_levels(files: Mapping[str, bytes], script: str, path: str) -> dict[int,
                 if isinstance(node, ast.For | ast.AsyncFor) and _mentions_loop(index, module, node):
                     levels[node.lineno] = (True, True)
     try:
-        run = PaperRun(index, set()) if script in index.modules and path in index.modules else None
+        run = paper_run(index) if script in index.modules and path in index.modules else None
     except (LostLoopError, RecursionError):
         run = None
     if run is None:

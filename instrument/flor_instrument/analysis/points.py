@@ -6,6 +6,7 @@ of the project.
 
 from __future__ import annotations
 
+import ast
 import enum
 from dataclasses import dataclass, field
 
@@ -41,7 +42,7 @@ class Point:
     loop: LoopSite | None = None
     callees: tuple[Unit, ...] = ()
     certain: bool = True
-    marked: bool = False
+    statement: ast.stmt | None = None  # set on a statement's first step, and on the one after its expressions
     unwinds: bool = False
     after: list[Point] = field(default_factory=list)
     thrown: Point | None = None

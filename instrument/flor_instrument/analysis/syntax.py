@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 FUNCTION_NODES = (ast.FunctionDef, ast.AsyncFunctionDef)
 FORS = (ast.For, ast.AsyncFor)
+LEAVES = (ast.Name, ast.Constant, ast.expr_context, ast.operator, ast.cmpop, ast.boolop, ast.unaryop)
+_ENDS = (*FUNCTION_NODES, ast.ClassDef, ast.Lambda, *LEAVES)
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+
+
+@functools.lru_cache(maxsize=16)
+def parsed(source: bytes) -> ast.Module:
+    """The tree of a source, which nobody changes: every part of the analysis asks for it. Raises as `ast.parse` does."""
+    return ast.parse(source)
+
+
+@functools.lru_cache(maxsize=16)
+def all_nodes(tree: ast.Module) -> tuple[ast.AST, ...]:
+    """Every node of a file, breadth first."""
+    return tuple(ast.walk(tree))
 
 
 def words(text: str) -> frozenset[str]:
@@ -39,10 +54,12 @@ def tail(node: ast.expr) -> str:
 
 def own_nodes(node: ast.AST) -> Iterator[ast.AST]:
     """Everything below a node that runs as part of it: no bodies of nested functions, classes, lambdas."""
-    for child in ast.iter_child_nodes(node):
+    rest = list(ast.iter_child_nodes(node))[::-1]
+    while rest:
+        child = rest.pop()
         yield child
-        if not isinstance(child, (*FUNCTION_NODES, ast.ClassDef, ast.Lambda)):
-            yield from own_nodes(child)
+        if not isinstance(child, _ENDS):
+            rest += list(ast.iter_child_nodes(child))[::-1]
 
 
 def bound_names(target: ast.expr) -> Iterator[str]:
