@@ -76,6 +76,13 @@ class Capturer:
         return _LEAST_SECONDS + self._baseline_seconds + copying + writing
 
     @property
+    def later(self) -> float:
+        """What part of the first checkpoint's cost those after it will have, as far as can be told at loop entry."""
+        size = self._contents.expected_bytes
+        least = _LEAST_SECONDS * _WRITE_BYTES_PER_SECOND
+        return 1.0 - self._contents.frozen_bytes / (size + least)
+
+    @property
     def cpu_seconds(self) -> float:
         """What writing has taken of the processors so far, in checkpoints that are done."""
         return self._writer.cpu_seconds

@@ -201,7 +201,7 @@ class _MainLoop:
         self._foreign = ForeignModules([module for _, module in frames.project_modules(session.root)])
         self._slowdown = Slowdown(capturer)
         self._policy = AdaptivePolicy(before=began - session.began + (session.info["start_up_seconds"] or 0.0))
-        self._policy.baseline(perf_counter() - began, capturer.estimate)
+        self._policy.baseline(perf_counter() - began, capturer.estimate, capturer.later)
 
     def _capture(self, point: dict[str, Any]) -> None:
         self._guarded(lambda: self._take(point))
