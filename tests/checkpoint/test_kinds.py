@@ -8,6 +8,7 @@ import enum
 import functools
 import itertools
 import logging
+import os
 import random
 import threading
 import types
@@ -583,3 +584,30 @@ def test_an_index_of_dates(store):
     _, names, restored = store.round_trip(dict, lambda names: names.update(i=pd.date_range("2020", periods=3)))
     assert restored.missing == []
     assert list(names["i"]) == list(pd.date_range("2020", periods=3))
+
+
+def test_environment_variables_that_the_loop_sets(store, monkeypatch):
+    monkeypatch.setenv("FIRST", "1")
+    monkeypatch.setenv("GONE", "1")
+    monkeypatch.setenv("SECRET", "x")
+    capturer = store.capturer()
+    capturer.baseline({"frame:0": {}})
+    for index in range(2):
+        monkeypatch.setenv("FIRST", f"of {index}")
+        monkeypatch.setenv("NEW", str(index))
+        if index:
+            monkeypatch.delenv("GONE")
+        store.take(capturer, {}, index)
+    capturer.close()
+    assert "SECRET" not in store.snapshot().process["environ"]
+    monkeypatch.setenv("FIRST", "1")
+    monkeypatch.setenv("GONE", "1")
+    monkeypatch.delenv("NEW")
+    restorer = fc.Restorer(None)
+    restorer.baseline({"frame:0": {}})
+    found = []
+    for index in (1, 0):
+        restorer.restore(store.snapshot(index), {"frame:0": {}})
+        found.append([os.environ.get(name) for name in ("FIRST", "NEW", "GONE", "SECRET")])
+        assert restorer.differences(store.snapshot(index), {"frame:0": {}}).names == ()
+    assert found == [["of 1", "1", None, "x"], ["of 0", "0", "1", "x"]]
