@@ -60,6 +60,8 @@ def _tensor(builder: Builder, node: Any, nid: int) -> Any:
     with torch.no_grad():
         look = torch.empty(0, dtype=dtype, device=storage.device).set_(storage, offset, shape, stride)
         thing = builder.target(nid, cls)
+        if thing is not None and not _is_in_place(thing):
+            thing = None  # what was there at loop entry has gone since, and a part of something else got its identity
         if thing is not None and thing.is_leaf and thing.dtype == dtype and thing.device == look.device:
             if thing.untyped_storage()._cdata != storage._cdata or (
                 thing.storage_offset(),
@@ -87,6 +89,14 @@ def _tensor(builder: Builder, node: Any, nid: int) -> Any:
 
     builder.fill(fill)
     return thing
+
+
+def _is_in_place(tensor: Any) -> bool:
+    """Whether a tensor looks at a storage that another one can take the place of."""
+    torch: Any = sys.modules["torch"]
+    if tensor.layout is not torch.strided or tensor.is_quantized or tensor.device.type == "meta":
+        return False
+    return not tensor.is_conj() and not tensor.is_neg()
 
 
 def _computed(torch: Any, value: Any) -> Any:

@@ -611,3 +611,24 @@ def test_environment_variables_that_the_loop_sets(store, monkeypatch):
         found.append([os.environ.get(name) for name in ("FIRST", "NEW", "GONE", "SECRET")])
         assert restorer.differences(store.snapshot(index), {"frame:0": {}}).names == ()
     assert found == [["of 1", "1", None, "x"], ["of 0", "0", "1", "x"]]
+
+
+@pytest.mark.parametrize("before", ["sparse", "conj"])
+def test_what_got_the_identity_of_something_that_is_gone(store, before):
+    def make():
+        return {"x": TENSORS[before].clone() if before == "sparse" else TENSORS[before]}
+
+    names = make()
+    capturer = store.capturer()
+    capturer.baseline({"frame:0": names})
+    gone = capturer._known.pop(id(names["x"]))
+    names["x"] = torch.randn(9, dtype=torch.complex64)
+    capturer._known[id(names["x"])] = gone
+    store.take(capturer, names)
+    capturer.close()
+    live = make()
+    restorer = fc.Restorer(None)
+    restorer.baseline({"frame:0": live})
+    restored = restorer.restore(store.snapshot(), {"frame:0": live})
+    assert restored.missing == []
+    assert torch.equal(restored.bindings["frame:0"]["x"], names["x"])
