@@ -293,6 +293,11 @@ class Session:
         """Keep how long a main loop's iterations took since the last one of which it was kept: those up to the present."""
         self.journal.durations.extend((level, level.index, seconds, level.began - self.began))
 
+    def note_lost(self, seconds: float, each: float) -> None:
+        """Keep what the checkpoints of a main loop cost training (stalls, slowdown while they were written), and what one would."""
+        self.info["checkpoints_cost_seconds"] = self.info.get("checkpoints_cost_seconds", 0.0) + seconds
+        self.info["checkpoint_seconds"] = each
+
     # -- the run's own record -------------------------------------------------------------------------------------
 
     def warn_once(self, message: str) -> None:
