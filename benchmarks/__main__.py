@@ -30,6 +30,7 @@ BENCHMARKS = {
     "log": "benchmarks.logging_calls",
     "record": "benchmarks.recording",
     "replay": "benchmarks.replaying",
+    "fuzz": "benchmarks.fuzzing",
     "storage": "benchmarks.storage",
 }
 

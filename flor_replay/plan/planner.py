@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -12,6 +13,7 @@ from flor_replay.plan.segments import Segment
 from flor_replay.plan.walk import Asked, Walk
 
 START_UP_SECONDS = 2.0  # of an interpreter with torch, where no run says better
+CUT_SECONDS = 1.0  # what takes less is not cut: a second worker has its own prefix to run
 WORKER_SECONDS = 0.15  # of a worker forked from a warm parent: its sandbox, its end, its verdict
 
 
@@ -203,7 +205,7 @@ def share_out(
     """The plans with their longest segments cut in two, as long as `workers` are done sooner for it."""
     segments = [(segment, run) for run, plan in plans.items() for segment in plan.segments]
     best = makespan([segment.seconds for segment, _ in segments], workers)
-    tried: set[int] = set()
+    tried: dict[int, Segment] = {}  # by identity; held, so that none takes another's
     while len(segments) < 64 * workers:
         place = max(
             (place for place in range(len(segments)) if id(segments[place][0]) not in tried),
@@ -212,10 +214,10 @@ def share_out(
         )
         # An ideal share of the work for everybody: what is shorter than a part of that needs no cut.
         ideal = sum(segment.seconds for segment, _ in segments) / max(1, workers)
-        if place is None or best <= 1.02 * ideal or segments[place][0].seconds < ideal / 8:
+        if place is None or best <= 1.02 * ideal or segments[place][0].seconds < max(CUT_SECONDS, ideal / 8):
             break
         segment, run = segments[place]
-        tried.add(id(segment))
+        tried[id(segment)] = segment
         facts, need = about[run]
         if segment.kind != "part" or facts.main is None:
             continue
@@ -236,8 +238,7 @@ def makespan(seconds: Sequence[float], workers: int) -> float:
     """Time until the last of these tasks is done when the longest go first to whoever is free (Graham's LPT)."""
     loads = [0.0] * max(1, workers)
     for task in sorted(seconds, reverse=True):
-        place = loads.index(min(loads))
-        loads[place] += task
+        heapq.heapreplace(loads, loads[0] + task)
     return max(loads) if seconds else 0.0
 
 

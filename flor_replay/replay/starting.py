@@ -132,6 +132,11 @@ class Nursery:
         self._reader.start()
 
     @property
+    def gone(self) -> bool:
+        """Whether it has ended (it was killed) after it had been of use."""
+        return self._gone and self._safe
+
+    @property
     def busy(self) -> bool:
         return bool(self._workers) or not self._known.is_set()
 
@@ -216,6 +221,9 @@ class Nurseries:
             if self._stopped or not self.possible():
                 return None
             found = self._all.get(kind)
+            if found is not None and found.gone:
+                self._all.pop(kind).stop()
+                found = None
             if found is None:
                 if len(self._all) >= NURSERIES:
                     idle = next((kind for kind, nursery in self._all.items() if not nursery.busy), None)
