@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -43,23 +44,25 @@ from flor_replay.errors import UsageError
     metavar="VERSION",
     help="Place refused statements in VERSION's file yourself, in $VISUAL or $EDITOR (may be repeated).",
 )
+@click.option(
+    "--keep-outputs",
+    type=click.Path(file_okay=False),
+    metavar="DIR",
+    help="Keep what the scripts write, in a folder of DIR for each run.",
+)
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", "-n", is_flag=True, help="Show each version's diff and the plan; execute nothing.")
 @click.option("--json", "as_json", is_flag=True, help="The result as JSON on stdout.")
 def command(
     files: tuple[str, ...],
-    last: int | None,
-    only: tuple[str, ...],
-    where: str | None,
-    iters: str | None,
-    names: tuple[str, ...],
     jobs: int | None,
-    again: bool,
     accepted: tuple[str, ...],
     edited: tuple[str, ...],
+    keep_outputs: str | None,
     yes: bool,
     dry_run: bool,
     as_json: bool,
+    **narrowing: Any,
 ) -> int:
     """Carry the flor.log statements that FILE has today and the recorded versions lack into those versions, run the
     versions again from their checkpoints, only where needed, and fill the columns.
@@ -77,7 +80,7 @@ def command(
     from flor_replay.store.runs import all_runs
 
     root, store = find_project()
-    chosen = selection(store, last, only, where, iters, names, again)
+    chosen = selection(store, **narrowing)
     screen = console()
     if edited and dry_run:
         raise UsageError("--edit keeps what you write: leave out --dry-run")
@@ -95,6 +98,8 @@ def command(
     workers = jobs_or_default(jobs)
     with History(root) as history, contextlib.closing(Execution(workers)) as execution:
         everything = all_runs(store)
+        if keep_outputs is not None:
+            execution.outputs = _empty_folder(keep_outputs)
         if not dry_run:
             prepare(execution, everything)
         # An editor needs the terminal for itself.
@@ -134,6 +139,14 @@ def command(
         print(json.dumps(data.result_data(proposal, reports, seconds), indent=1))
     present.show_reports(proposal, reports, seconds, screen)
     return _exit_code(proposal, reports)
+
+
+def _empty_folder(folder: str) -> str:
+    """The folder for outputs, as an absolute path. Raises UsageError where something is in it."""
+    full = os.path.abspath(folder)
+    if os.path.isdir(full) and os.listdir(full):
+        raise UsageError(f"--keep-outputs {folder}: it is not empty, and files in it would be replaced")
+    return full
 
 
 def _agreed(yes: bool, versions: int, estimate: float) -> bool:

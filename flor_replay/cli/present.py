@@ -62,6 +62,8 @@ def show_proposal(proposal: Proposal, screen: Console, *, every_run: bool = Fals
         about = duration(seconds) if seconds else ""
         table.add_row(named, *count, _statements(version, brief), _executed(version, every_run), about)
     screen.print(table)
+    if proposal.fewer:
+        screen.print(Text(proposal.fewer, style="yellow"))
     for sentence in proposal.left_aside:
         screen.print(Text(f"left aside: {sentence}", style="yellow"))
     for run, reason in proposal.left_out:

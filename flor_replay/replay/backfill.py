@@ -70,6 +70,7 @@ class Backfill:
         self._on_begin = on_begin
         self._on_end = on_end
         self._execution = execution or Execution(proposal.jobs)
+        self._execution.limit(proposal.jobs)
         self._version_of: dict[str, VersionProposal] = {}
         self.reports: dict[str, RunReport] = {}
 

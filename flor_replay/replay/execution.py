@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import threading
 import time
@@ -43,6 +44,7 @@ class Execution:
         self._lock = threading.Lock()
         self._running: dict[str, Worker] = {}
         self._nurseries = Nurseries()
+        self.outputs: str | None = None  # a folder for what scripts write
         self._unforked: set[str] = set()  # patched versions whose scripts need a process of their own
 
     def prepare(
@@ -50,6 +52,10 @@ class Execution:
     ) -> None:
         """Let a warm parent for such tasks import what it needs meanwhile."""
         self._nurseries.prepare(Kind.of(flags, environment(self._callers, recorded, threads), modules))
+
+    def limit(self, jobs: int) -> None:
+        """Have no more workers at a time than this."""
+        self._jobs = min(self._jobs, jobs)
 
     def run(self, tasks: Sequence[Task], began: Callable[[Task], None]) -> Iterator[Outcome]:
         """Outcomes as they come, the longest tasks first. Ends the workers when the consumer stops listening."""
@@ -99,6 +105,7 @@ class Execution:
         os.makedirs(task.scratch, exist_ok=True)
         path = os.path.join(task.scratch, "task.json")
         task.save(path)
+        started = time.time()
         worker = self._start(task, path, folder.output)
         with self._lock:
             self._running[task.replay] = worker
@@ -113,6 +120,8 @@ class Execution:
         hung = code is None
         if code is None:
             code = worker.wait(PATIENCE_SECONDS)
+        if self.outputs is not None and code == 0:
+            _keep(task, os.path.join(self.outputs, f"{task.patched[:8]}-{task.run[-8:]}"), started)
         sandbox.discard(task.scratch)
         seconds = time.perf_counter() - start
         info = layout.read_json(folder.info) or {}
@@ -141,6 +150,14 @@ class Execution:
                 if worker is not None:
                     return worker
             return Fresh(task, path, file, self._callers)
+
+
+def _keep(task: Task, target: str, since: float) -> None:
+    """Copy what the script wrote to `target`. Parts of a run write into one folder; a file that is there is replaced."""
+    for path, source in sandbox.written(task, since).items():
+        full = os.path.join(target, path)
+        os.makedirs(os.path.dirname(full), exist_ok=True)
+        shutil.copy2(source, full)
 
 
 def patience(seconds: float) -> float:
