@@ -44,6 +44,7 @@ from flor_replay.errors import UsageError
     metavar="VERSION",
     help="Place refused statements in VERSION's file yourself, in $VISUAL or $EDITOR (may be repeated).",
 )
+@click.option("--python", metavar="PATH", help="Replay with this interpreter, of an environment as the runs had it.")
 @click.option(
     "--keep-outputs",
     type=click.Path(file_okay=False),
@@ -58,6 +59,7 @@ def command(
     jobs: int | None,
     accepted: tuple[str, ...],
     edited: tuple[str, ...],
+    python: str | None,
     keep_outputs: str | None,
     yes: bool,
     dry_run: bool,
@@ -77,6 +79,8 @@ def command(
     from flor_replay.replay.execution import Execution
     from flor_replay.replay.proposal import VersionProposal
     from flor_replay.replay.proposing import propose
+    from flor_replay.replay.since import differences, installed
+    from flor_replay.replay.turns import turn
     from flor_replay.store.runs import all_runs
 
     root, store = find_project()
@@ -96,7 +100,12 @@ def command(
             choosing.edit(versions, word, choices, command)
 
     workers = jobs_or_default(jobs)
-    with History(root) as history, contextlib.closing(Execution(workers)) as execution:
+    now = installed(python)
+    with contextlib.ExitStack() as stack:
+        if not dry_run:
+            stack.enter_context(turn(store, lambda words: say(f"flor-replay: {words}")))
+        history = stack.enter_context(History(root))
+        execution = stack.enter_context(contextlib.closing(Execution(workers, python)))
         everything = all_runs(store)
         if keep_outputs is not None:
             execution.outputs = _empty_folder(keep_outputs)
@@ -114,6 +123,8 @@ def command(
                 workers,
                 decide=decide if accepted or edited else None,
             )
+        replayed = [run for version in proposal.to_replay for run in version.runs if run.run in version.needs]
+        proposal.since = differences(replayed, now, history, store)
         if dry_run:
             if as_json:
                 print(json.dumps(data.proposal_data(proposal), indent=1))

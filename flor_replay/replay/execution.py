@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -37,8 +38,10 @@ class Outcome:
 class Execution:
     """The workers of one backfill. `close` ends them all."""
 
-    def __init__(self, jobs: int) -> None:
+    def __init__(self, jobs: int, python: str | None = None) -> None:
+        """`jobs` at a time, by the interpreter `python`; None: by the running one."""
         self._jobs = jobs
+        self._python = os.path.abspath(python) if python else sys.executable
         self._callers = dict(os.environ)  # now: libraries of ours add to it
         self._stopping = threading.Event()
         self._lock = threading.Lock()
@@ -51,7 +54,7 @@ class Execution:
         self, flags: Sequence[str], recorded: Mapping[str, str], threads: int | None, modules: Sequence[str]
     ) -> None:
         """Let a warm parent for such tasks import what it needs meanwhile."""
-        self._nurseries.prepare(Kind.of(flags, environment(self._callers, recorded, threads), modules))
+        self._nurseries.prepare(Kind.of(self._python, flags, environment(self._callers, recorded, threads), modules))
 
     def limit(self, jobs: int) -> None:
         """Have no more workers at a time than this."""
@@ -144,12 +147,12 @@ class Execution:
         with open(output, "wb") as file:
             if task.patched not in self._unforked:
                 variables = environment(self._callers, task.environment, task.threads)
-                kind = Kind.of(task.entry.get("flags", ()), variables, task.modules)
+                kind = Kind.of(self._python, task.entry.get("flags", ()), variables, task.modules)
                 nursery = self._nurseries.prepare(kind)
                 worker = nursery.fork(path, output, task.scratch) if nursery is not None else None
                 if worker is not None:
                     return worker
-            return Fresh(task, path, file, self._callers)
+            return Fresh(self._python, task, path, file, self._callers)
 
 
 def _keep(task: Task, target: str, since: float) -> None:

@@ -149,6 +149,7 @@ class Proposal:
     left_aside: list[str]  # a sentence for each file that adds nothing
     facts: dict[str, RunFacts]
     jobs: int
+    since: Mapping[str, Sequence[Run]] = field(default_factory=dict)  # what is different today, and for which runs
     fewer: str | None = None  # why there are fewer workers than asked for
 
     @property

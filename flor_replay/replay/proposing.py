@@ -67,7 +67,9 @@ def propose(
     if selection.seconds is not None:
         _within(selection.seconds, versions, jobs)
     _share_out(versions, jobs)
-    return Proposal(root, store, [file.patch for file in files], versions, left_out, left_aside, known, jobs, fewer)
+    return Proposal(
+        root, store, [file.patch for file in files], versions, left_out, left_aside, known, jobs, fewer=fewer
+    )
 
 
 def _share_out(versions: Sequence[VersionProposal], jobs: int) -> None:
