@@ -14,6 +14,7 @@ import click
 from rich.console import Console
 
 from flor_replay.cli import choosing, data, explain, present
+from flor_replay.cli import replay as resuming
 from flor_replay.cli.common import (
     console,
     duration,
@@ -83,6 +84,7 @@ def command(
     from flor_replay.replay.turns import turn
     from flor_replay.store.runs import all_runs
 
+    asked = dict(click.get_current_context().params)
     root, store = find_project()
     chosen = selection(store, **narrowing)
     screen = console()
@@ -141,10 +143,12 @@ def command(
             if not _agreed(yes, len(proposal.to_replay), proposal.estimate()):
                 say("flor-replay: nothing was replayed")
                 return ERROR
+            resuming.begin(store, {name: value for name, value in asked.items() if name not in ("accepted", "edited")})
             with present.Progress(proposal, screen) as progress:
                 backfill = Backfill(proposal, history, progress.began, progress.ended, execution)
                 progress.watch(backfill.reports)
                 reports = backfill.run()
+            resuming.end(store)
         seconds = time.perf_counter() - began
     if as_json:
         print(json.dumps(data.result_data(proposal, reports, seconds), indent=1))
