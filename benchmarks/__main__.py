@@ -31,6 +31,7 @@ BENCHMARKS = {
     "record": "benchmarks.recording",
     "replay": "benchmarks.replaying",
     "fuzz": "benchmarks.fuzzing",
+    "makespan": "benchmarks.makespan",
     "storage": "benchmarks.storage",
 }
 
