@@ -103,7 +103,7 @@ def _store(store: str) -> list[Finding]:
                     )
                 )
             try:
-                records.fetch(connection, f"select count(*) from ({records.table([run])})")
+                records.fetch(connection, f"select count(*) from ({records.table(connection, [run])})")
             except Exception as error:
                 found.append(Finding("bad", f"{run.run}: its log cannot be read ({str(error).splitlines()[0]})"))
             found += [Finding("bad", f"{run.run}: {problem}") for problem in manifests(Path(run.folder.checkpoints))[1]]

@@ -124,7 +124,10 @@ def callers(environ: Mapping[str, str], chain: Sequence[Mapping[str, Any]]) -> l
     for system in SYSTEMS:
         if system.kind not in seen and environ.get(system.mark):
             seen.add(system.kind)
-            found.append((_depth(system.mark, chain), _entry(system, environ)))
+            entry = _entry(system, environ)
+            if system.kind == "mlflow":
+                entry["task"] = _entry_point(chain)
+            found.append((_depth(system.mark, chain), entry))
     for place, process in enumerate(chain):
         if place and process["argv"] and _name(process) in _MAKES:
             made: dict[str, Any] = {
@@ -170,6 +173,19 @@ def _job_of(environ: Mapping[str, str]) -> str | None:
     except (ValueError, AttributeError):
         return None
     return str(name) if name else None
+
+
+def _entry_point(chain: Sequence[Mapping[str, Any]]) -> str | None:
+    """Of an MLflow Project: what the ``mlflow run`` above was asked for."""
+    for process in chain[1:]:
+        words = [str(word) for word in process["argv"]]
+        if any(word.rpartition("/")[2] == "mlflow" for word in words[:2]) and "run" in words:
+            for place, word in enumerate(words[:-1]):
+                if word in ("-e", "--entry-point"):
+                    return words[place + 1]
+            named = [word.partition("=")[2] for word in words if word.startswith("--entry-point=")]
+            return named[0] if named else "main"
+    return None
 
 
 def _plain(chain: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

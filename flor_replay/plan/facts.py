@@ -111,7 +111,7 @@ def _loop_events(connection: duckdb.DuckDBPyConnection, runs: Sequence[Run]) -> 
     rows = records.fetch(
         connection,
         "select run, event, loops, occurrences, indices, kind, iterations, seconds, began, ended_by, seq "
-        f"from ({records.table(runs, loops=True)}) where event <> 'value' and len(loops) <= 2",
+        f"from ({records.table(connection, runs, loops=True)}) where event <> 'value' and len(loops) <= 2",
     )
     found: dict[str, list[_Event]] = {}
     for run, event, loops, occurrences, indices, *rest in rows:

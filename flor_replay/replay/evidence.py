@@ -71,7 +71,7 @@ def _read(connection: duckdb.DuckDBPyConnection, run: Run, condition: str) -> di
     rows: Sequence[tuple[object, ...]] = records.fetch(
         connection,
         "select name, kind, int_value, float_value, text_value, loops, occurrences, indices, ordinal "
-        f"from ({records.table([run])}) where {condition} order by seq",
+        f"from ({records.table(connection, [run])}) where {condition} order by seq",
     )
     found: dict[Key, Fields] = {}
     given = set(run.info.get("args", {}))  # handed to the replay, so they prove nothing

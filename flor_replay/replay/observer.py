@@ -53,6 +53,7 @@ class ReplaySession(Session):
             info=info,
             observer=lambda session: Replayer(session, task, finish),
         )
+        self.extend = None  # each record is looked at
 
     def log(self, name: str, value: object) -> None:
         if type(name) is not str:

@@ -109,7 +109,8 @@ def executed_again(connection: Any, run: Run, facts: RunFacts, segment: Segment)
     Written apart from `evidence`, whose answer it checks. The arguments' own records prove nothing and do not count.
     """
     rows = records.fetch(
-        connection, f"select name, loops, occurrences, indices, seq from ({records.table([run])}) order by seq"
+        connection,
+        f"select name, loops, occurrences, indices, seq from ({records.table(connection, [run])}) order by seq",
     )
     main = facts.main
     count = 0
@@ -138,7 +139,7 @@ def hindsight(connection: Any, run: Run, condition: str = "hindsight > 0") -> di
     rows = records.fetch(
         connection,
         "select kind, int_value, float_value, text_value, loops, occurrences, indices, ordinal "
-        f"from ({records.table([run])}) where {condition} order by seq",
+        f"from ({records.table(connection, [run])}) where {condition} order by seq",
     )
     return {
         (*zip(loops, occurrences, indices, strict=True), ordinal): decode(
