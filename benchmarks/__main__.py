@@ -30,6 +30,8 @@ BENCHMARKS = {
     "log": "benchmarks.logging_calls",
     "record": "benchmarks.recording",
     "replay": "benchmarks.replaying",
+    "fuzz": "benchmarks.fuzzing",
+    "makespan": "benchmarks.makespan",
     "storage": "benchmarks.storage",
 }
 
