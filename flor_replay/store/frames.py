@@ -100,7 +100,8 @@ def _build(
         return Found(overview(recorded), recorded, np.arange(len(recorded)))
     replays = [] if source == "recorded" else accepted_replays(everything, diverged)
     stored = list(dict.fromkeys(values.clean_name(name) for name in names))
-    replays = [run for run in replays if run.replay_of in {run.run for run in recorded}]
+    shown = {run.run for run in recorded}
+    replays = [run for run in replays if run.replay_of in shown]
     with records.connect() as connection:
         found = gather(connection, [] if source == "backfilled" else recorded, recorded, replays, stored)
     frame, places = _frame(found, recorded, replays, stored, fidelity)
