@@ -28,6 +28,7 @@ BENCHMARKS = {
     "import": "benchmarks.importing",
     "context": "benchmarks.context",
     "log": "benchmarks.logging_calls",
+    "read": "benchmarks.reading",
     "record": "benchmarks.recording",
     "replay": "benchmarks.replaying",
     "storage": "benchmarks.storage",
