@@ -223,7 +223,9 @@ def _provenance(
     found: Gathered, recorded: Sequence[Run], replays: Sequence[Run], name: str
 ) -> tuple[list[Any], list[Any]]:
     """The verdict and the placer of a record, by the replay it is from; the last is what the run itself recorded."""
-    verdict = [run.fidelity.get("verdict") for run in replays]
+    verdict = [
+        "unchecked" if name in run.fidelity.get("of_the_replay", ()) else run.fidelity.get("verdict") for run in replays
+    ]
     return [*verdict, "recorded"], [*(run.placed_by.get(name, "tool") for run in replays), "recorded"]
 
 
