@@ -32,6 +32,7 @@ BENCHMARKS = {
     "record": "benchmarks.recording",
     "replay": "benchmarks.replaying",
     "storage": "benchmarks.storage",
+    "faults": "benchmarks.faults",
 }
 
 

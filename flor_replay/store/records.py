@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _number = itertools.count()
+_ATTEMPTS = 20  # to read while folders vanish: each one is another that has gone
 
 
 class Tables:
@@ -26,8 +27,6 @@ class Tables:
         self._connection = connection
         self._runs = list(runs)
         self._name = f"runs_{next(_number)}"
-        self._depths: list[int] = []
-        self.problems: dict[str, list[str]] = {}  # run -> what of its live log is damaged
 
     def log(self) -> tuple[str, int]:
         """SQL of the log records, and for how many levels it has columns.
@@ -139,8 +138,8 @@ class Tables:
         from flor_replay.store import live, livetables
 
         found = live.read(path)
-        if found.problems:
-            self.problems[run.run] = found.problems
+        if found.problems and not loops:
+            print(f"flor: a part of the log of run {run.run} is lost: {'; '.join(found.problems)}", file=sys.stderr)
         if loops:
             return f"select {place} as place, * from ({livetables.loops(self._connection, found)})", 0
         return f"select {place} as place, * from ({livetables.log(self._connection, found.log)})", found.log.depth
@@ -215,17 +214,26 @@ def reading(store: str, answer: Callable[[list[Run]], T]) -> T:
     """
     import duckdb
 
-    try:
-        return answer(_shown(store))
-    except (duckdb.Error, StoreError, OSError) as error:
-        index.discard(store)  # it is derived, and may be what is broken
-        runs = _shown(store)
-        problems = {run.run: problem for run in runs if (problem := _broken(run)) is not None}
-        if not problems and isinstance(error, duckdb.Error) and not isinstance(error, duckdb.IOException):
-            raise  # the question was wrong
-        for run, problem in problems.items():
-            print(f"flor: run {run} is left out, its log cannot be read: {problem}", file=sys.stderr)
-        return answer([run for run in runs if run.run not in problems])
+    for attempt in range(_ATTEMPTS):
+        try:
+            return answer(_shown(store))
+        except (duckdb.Error, StoreError, OSError) as error:
+            index.discard(store)  # it is derived, and may be what is broken
+            runs = _shown(store)
+            problems = {run.run: problem for run in runs if (problem := _broken(run)) is not None}
+            if not problems and isinstance(error, duckdb.Error) and not isinstance(error, duckdb.IOException):
+                raise  # the question was wrong
+            whole = [run for run in runs if run.run not in problems]
+            # Where none is broken, something has vanished or was sealed meanwhile: then it is looked at again.
+            if problems or attempt == _ATTEMPTS - 1:
+                for run, problem in problems.items():
+                    print(f"flor: run {run} is left out, its log cannot be read: {problem}", file=sys.stderr)
+                try:
+                    return answer(whole)
+                except (duckdb.IOException, StoreError, OSError):
+                    if attempt == _ATTEMPTS - 1:
+                        raise
+    raise AssertionError("unreachable")
 
 
 def _shown(store: str) -> list[Run]:
