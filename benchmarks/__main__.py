@@ -28,11 +28,13 @@ BENCHMARKS = {
     "import": "benchmarks.importing",
     "context": "benchmarks.context",
     "log": "benchmarks.logging_calls",
+    "read": "benchmarks.reading",
     "record": "benchmarks.recording",
     "replay": "benchmarks.replaying",
     "fuzz": "benchmarks.fuzzing",
     "makespan": "benchmarks.makespan",
     "storage": "benchmarks.storage",
+    "faults": "benchmarks.faults",
 }
 
 

@@ -144,7 +144,7 @@ def divided(project: Path) -> float:
     jobs = len(os.sched_getaffinity(0))
     infos = recorded(project)
     start = statistics.median(info["start_up_seconds"] for info in infos)
-    return sum(info["seconds"] for info in infos) / jobs + start
+    return float(sum(info["seconds"] for info in infos) / jobs + start)
 
 
 def estimates(project: Path) -> list[Row]:

@@ -24,6 +24,10 @@ VERBS = {
     "propagate": "flor_replay.cli.propagate",
     "doctor": "flor_replay.cli.doctor",
     "gc": "flor_replay.cli.gc",
+    "export": "flor_replay.cli.export",
+    "import": "flor_replay.cli.import_runs",
+    "push": "flor_replay.cli.push",
+    "pull": "flor_replay.cli.pull",
 }
 
 

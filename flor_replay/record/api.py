@@ -121,6 +121,8 @@ def dataframe(
     diverged: bool = False,
     fidelity: bool = False,
     context: bool = False,
+    where: str | None = None,
+    live: bool | None = None,
 ) -> pd.DataFrame:
     """One row for each loop path at the deepest level that the `names` share, with a column for each name.
 
@@ -129,7 +131,8 @@ def dataframe(
     columns also where nothing was logged under them. Without names: one row for each run with its arguments.
 
     `root`: another project's folder. `last`: only the newest runs, this many. `runs`: only these run ids. `filename`:
-    only runs of this script. `source`: "recorded" or "backfilled" only. `diverged`: also values of replays that did not
+    only runs of this script. `where`: only runs for which an SQL condition over run columns, arguments and (last) logged
+    values holds. `live`: True for only the runs that are under way, False for none of them. `source`: "recorded" or "backfilled" only. `diverged`: also values of replays that did not
     reproduce the recorded ones. `fidelity`: adds the columns ``<name>_fidelity`` (the verdict on the value) and
     ``<name>_placed_by`` (who placed its statement: "recorded" for none but the run itself, "tool", or a person who
     "accepted" an unsure place or "edited" the version's file). `context`: adds columns of each run's build context
@@ -152,6 +155,8 @@ def dataframe(
         diverged=diverged,
         fidelity=fidelity,
         context=context,
+        where=where,
+        live=live,
     )
 
 

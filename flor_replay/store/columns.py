@@ -79,8 +79,10 @@ def placed(series: pd.Series, numbers: Ints) -> pd.Series:
         taken = np.full(len(numbers), np.nan)
         taken[present] = series.to_numpy()[numbers[present]]
         return pd.Series(taken, copy=False)
-    if not len(series):
-        return pd.Series([None] * len(numbers), dtype=object)
+    if series.dtype == object or not len(series):
+        objects = np.full(len(numbers), None, dtype=object)
+        objects[present] = series.to_numpy()[numbers[present]]
+        return pd.Series(objects, dtype=object)
     taken_values = pd.api.extensions.take(series.array, numbers, allow_fill=True)
     return shown(pd.Series(taken_values, copy=False), pd.Series(present))
 

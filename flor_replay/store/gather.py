@@ -66,14 +66,13 @@ class Gathered:
 
     def of_name(self, name: int) -> Ints:
         """The numbers of a name's records, rising."""
-        if name not in self._of_name:
-            parts = [numbers for (of, _), numbers in self.cells.items() if of == name]
-            if not parts:
-                found = np.zeros(0, np.int64)
-            else:
-                found = parts[0] if len(parts) == 1 else np.sort(np.concatenate(parts))
-            self._of_name[name] = found
-        return self._of_name[name]
+        if not self._of_name:
+            parts: dict[int, list[Ints]] = {}
+            for (of, _), numbers in self.cells.items():
+                parts.setdefault(of, []).append(numbers)
+            for of, several in parts.items():
+                self._of_name[of] = several[0] if len(several) == 1 else np.sort(np.concatenate(several))
+        return self._of_name.get(name, np.zeros(0, np.int64))
 
     def values(self, name: int) -> pd.Series:
         """The values of a name's records."""
