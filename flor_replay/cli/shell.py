@@ -18,6 +18,7 @@ VERBS = {
     "run": "flor_replay.cli.run",
     "runs": "flor_replay.cli.runs",
     "show": "flor_replay.cli.show",
+    "lineage": "flor_replay.cli.lineage",
     "plan": "flor_replay.cli.plan",
     "propagate": "flor_replay.cli.propagate",
     "doctor": "flor_replay.cli.doctor",

@@ -134,6 +134,7 @@ def dataframe(
     return frames.build(
         names,
         root,
+        read_by=None if root else _session.note_values,
         last=last,
         runs=runs,
         filename=filename,
