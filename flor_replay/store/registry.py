@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from flor_replay.errors import QueryError
-from flor_replay.store import layout
-from flor_replay.store.runs import Run, all_runs, open_store
+from flor_replay.store import layout, records
+from flor_replay.store.runs import Run, open_store
 
 if TYPE_CHECKING:
     from flor_checkpoint import Snapshot
@@ -28,7 +28,7 @@ def load_first(rows: object, objects: Mapping[str, object], root: str | None = N
     if not objects:
         raise QueryError("flor.checkpoint needs an object to load into: flor.checkpoint(run, model=model)")
     _, store = open_store(root)
-    runs = [run for run in all_runs(store) if not run.replay_of]
+    runs = [run for run in records.shown(store) if not run.replay_of]
     for run, iteration, row in _candidates(rows, runs):
         if _load(run, store, iteration, objects):
             return row
