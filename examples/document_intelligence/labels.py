@@ -7,7 +7,7 @@ import pandas as pd
 import flor
 
 COLOURS = 6
-PEOPLE = ("label_by_hand.py", "app.py")
+PEOPLE = ("label_by_hand.py", "app.py", "review.py")
 
 
 def colours_of(first_page: list[bool]) -> list[int]:

@@ -27,7 +27,7 @@ flor.log("tuned_from_recall", None if best is None else float(best["recall"]))
 optimizer = torch.optim.AdamW([p for p in net.parameters() if p.requires_grad], lr=flor.arg("lr", 1e-3))
 weight = torch.tensor([1.0, float((y == 0).sum()) / max(1.0, float((y == 1).sum()))])
 with flor.checkpointing(model=net, optimizer=optimizer):
-    for epoch in flor.loop("epoch", range(epochs)):
+    for _epoch in flor.loop("epoch", range(epochs)):
         net.train()
         order = torch.randperm(len(y))
         for start in flor.loop("step", range(0, len(y), batch_size)):

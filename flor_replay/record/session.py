@@ -15,6 +15,7 @@ from flor_replay.record.notices import warn
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from types import FrameType
     from typing import Any
 
     from flor_replay.record.opened import Opened
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from flor_replay.record.scopes import Scopes
     from flor_replay.record.versioning import VersionTaker
 
+
+_FACES = ("flor", "flordb")  # the modules that scripts import
 
 _current: Session | None = None
 _child = 0  # the pid, in a child of multiprocessing that imported flor itself: it may turn out to be a rank
@@ -126,8 +129,9 @@ def on_import() -> None:
     try:
         script = main_file()
         importer = _importer()
-        if _is_hosted(script) and importer and not is_library(importer):
-            script = _application = os.path.abspath(importer)
+        application = _hosted_application() if _is_hosted(script) else None
+        if application is not None:
+            script = _application = application
         if script is None or is_library(script) or not (_records(script) or _records(importer)):
             return
         root = project_root(script)
@@ -179,10 +183,26 @@ def _importer() -> str:
     frame = sys._getframe(1)
     while frame.f_back is not None:
         path = frame.f_code.co_filename
-        if not path.startswith("<") and frame.f_globals.get("__name__") not in ("flor", __name__):
+        if not path.startswith("<") and frame.f_globals.get("__name__") not in (*_FACES, __name__):
             return path
         frame = frame.f_back
     return ""
+
+
+def _hosted_application() -> str | None:
+    """The project's file that an installed program is importing, and that (by way of others) imports flor."""
+    found = None
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        path = frame.f_code.co_filename
+        if (
+            not path.startswith("<")
+            and not is_library(path)
+            and frame.f_globals.get("__name__") not in (*_FACES, __name__)
+        ):
+            found = os.path.abspath(path)
+        frame = frame.f_back
+    return found
 
 
 def _is_hosted(script: str | None) -> bool:
