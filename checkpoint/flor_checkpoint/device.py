@@ -21,6 +21,7 @@ from flor_checkpoint.memory import address_of
 _ALIGN = 64
 _WORD = 8
 _CHUNK_BYTES = 64 << 20
+_RESERVED_BESIDE = 1 << 20
 _SPARE_SHARE = 0.5
 """Of the device's free memory: so much may be used to gather the state."""
 
@@ -219,9 +220,9 @@ class DeviceCopies:
             self._arena.reset()
 
     def reserve(self, size: int) -> None:
-        """Take host memory for a first checkpoint of that size."""
+        """Take host memory for a first checkpoint of about that size: between the pieces there is a little room."""
         if size:
-            self._arena.reserve(size)
+            self._arena.reserve(size + size // 64 + _RESERVED_BESIDE)
 
     def add(self, storage: Any) -> Piece:
         """Take the bytes of `storage` as they are now."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import time
@@ -68,8 +69,9 @@ def command(
     and used again. Exit code 3: done in part (a version refused, failed or diverged).
     """
     from flor_replay.history.versions import History
-    from flor_replay.replay.backfill import Backfill
+    from flor_replay.replay.backfill import Backfill, prepare
     from flor_replay.replay.choices import Choices
+    from flor_replay.replay.execution import Execution
     from flor_replay.replay.proposal import VersionProposal
     from flor_replay.replay.proposing import propose
     from flor_replay.store.runs import all_runs
@@ -90,7 +92,11 @@ def command(
         for word in edited:
             choosing.edit(versions, word, choices, command)
 
-    with History(root) as history:
+    workers = jobs_or_default(jobs)
+    with History(root) as history, contextlib.closing(Execution(workers)) as execution:
+        everything = all_runs(store)
+        if not dry_run:
+            prepare(execution, everything)
         # An editor needs the terminal for itself.
         with screen.status("looking at the versions…") if screen.is_terminal and not edited else _silent():
             proposal = propose(
@@ -98,9 +104,9 @@ def command(
                 root,
                 store,
                 files,
-                all_runs(store),
+                everything,
                 chosen,
-                jobs_or_default(jobs),
+                workers,
                 decide=decide if accepted or edited else None,
             )
         if dry_run:
@@ -120,7 +126,7 @@ def command(
                 say("flor-replay: nothing was replayed")
                 return ERROR
             with present.Progress(proposal, screen) as progress:
-                backfill = Backfill(proposal, history, progress.began, progress.ended)
+                backfill = Backfill(proposal, history, progress.began, progress.ended, execution)
                 progress.watch(backfill.reports)
                 reports = backfill.run()
         seconds = time.perf_counter() - began

@@ -12,7 +12,7 @@ import sys
 import threading
 import weakref
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, thread_time
 
 from flor_replay.record import frames
 from flor_replay.record.foreign import ForeignModules
@@ -39,6 +39,7 @@ class Recorder:
         self._entered = 0
         self._enabled = os.environ.get("FLOR_CHECKPOINTS", "on").lower() not in ("off", "0", "no")
         self._enabled = self._enabled and session.info["rank"] == 0
+        self._always = os.environ.get("FLOR_CHECKPOINTS", "").lower() == "all"  # whatever it costs: for tests
         # State is read from the frames of the thread that trains; a second thread's loops are logged only.
         self._thread = threading.get_ident()
 
@@ -48,6 +49,9 @@ class Recorder:
     def skips(self, loop: LoopIterator) -> bool:
         return False
 
+    def stretches(self, loop: LoopIterator) -> bool:
+        return not self._always
+
     def loop_begins(self, loop: LoopIterator) -> None:
         if loop.depth == 0:
             self._session.note_world()
@@ -55,7 +59,7 @@ class Recorder:
             ordinal = self._entered
             self._entered += 1
             if self._enabled and ordinal < MAX_MAIN_LOOPS and threading.get_ident() == self._thread:
-                self._main = _MainLoop(self._session, loop, ordinal)
+                self._main = _MainLoop(self._session, loop, ordinal, self._always)
 
     def before_fetch(self, loop: LoopIterator) -> None:
         if self._main is not None and self._main.level is loop.level:
@@ -64,11 +68,11 @@ class Recorder:
     def iteration_begins(self, level: Level, value: object) -> None:
         self._session.note_value(level, value)
 
-    def iteration_ends(self, level: Level, seconds: float) -> None:
+    def iteration_ends(self, level: Level, seconds: float, count: int = 1) -> None:
         if not level.prefix:
             self._session.note_duration(level, seconds)
             if self._main is not None and self._main.level is level:
-                self._main.iteration_ends(seconds)
+                self._main.iteration_ends(seconds, count)
 
     def loop_ends(self, loop: LoopIterator, end: str) -> None:
         if loop.depth < 2 or end == "closed":
@@ -98,10 +102,29 @@ class Recorder:
         self._enabled = False
 
 
+class _Stall:
+    """Seconds that the training thread loses to what is done here, as far as it is to blame.
+
+    Where other processes want the processor too the clock runs on while this thread has none, as it would have in training.
+    """
+
+    __slots__ = ("_cpu", "_wall")
+
+    def __init__(self) -> None:
+        self._wall, self._cpu = perf_counter(), thread_time()
+
+    def seconds(self) -> float:
+        return min(perf_counter() - self._wall, _WAITING * (thread_time() - self._cpu) + _UNSEEN_SECONDS)
+
+
+_WAITING = 2.0  # waiting for memory, locks and devices may double what the processor says
+_UNSEEN_SECONDS = 0.0005
+
+
 class _MainLoop:
     """Checkpoints of one main loop. Any failure in here switches checkpoints off and leaves training alone."""
 
-    def __init__(self, session: Session, loop: LoopIterator, ordinal: int) -> None:
+    def __init__(self, session: Session, loop: LoopIterator, ordinal: int, always: bool) -> None:
         assert loop.level is not None
         self.level = loop.level
         self._name = loop.name
@@ -110,7 +133,7 @@ class _MainLoop:
         self._ordinal = ordinal
         self._capturer: Capturer | None = None
         self._policy: AdaptivePolicy | None = None
-        self._always = os.environ.get("FLOR_CHECKPOINTS", "").lower() == "all"  # whatever it costs: for tests
+        self._always = always
         self._wanted = False  # the running iteration is due: the exits of its nested loops are captured
         self._asked = -1  # the iteration for which the policy was asked
         self._taken = 0  # checkpoints of this group, so far
@@ -129,14 +152,16 @@ class _MainLoop:
         if self._stall:
             self._finish_group()
 
-    def iteration_ends(self, seconds: float) -> None:
+    def iteration_ends(self, seconds: float, count: int) -> None:
         policy, slowdown = self._policy, self._slowdown
         if policy is not None and slowdown is not None:
             policy.iteration(seconds)
             if slowdown.watching:
-                policy.slowed(slowdown.iteration(seconds))
+                lost = slowdown.iteration(seconds, count)
+                if lost:
+                    policy.slowed(lost)
             else:
-                slowdown.quiet(seconds)
+                slowdown.quiet(seconds / count)
 
     def nested_ends(self, nested: LoopIterator) -> None:
         if self._policy is None:
@@ -163,6 +188,8 @@ class _MainLoop:
         if self._capturer is not None:
             self._guarded(self._capturer.close)
             self._capturer = None
+        if self._policy is not None:
+            self._session.note_lost(self._policy.spent, self._policy.estimate)
         self._policy = None
 
     def _start_is_due(self) -> bool:
@@ -176,7 +203,7 @@ class _MainLoop:
         return self._policy is not None and (self._always or self._policy.due())
 
     def _enter(self) -> None:
-        began = perf_counter()
+        began, stall = perf_counter(), _Stall()
         from flor_checkpoint import AdaptivePolicy, Capturer, Slowdown
 
         session = self._session
@@ -193,7 +220,7 @@ class _MainLoop:
         self._foreign = ForeignModules([module for _, module in frames.project_modules(session.root)])
         self._slowdown = Slowdown(capturer)
         self._policy = AdaptivePolicy(before=began - session.began + (session.info["start_up_seconds"] or 0.0))
-        self._policy.baseline(perf_counter() - began, capturer.estimate)
+        self._policy.baseline(stall.seconds(), capturer.estimate, capturer.later)
 
     def _capture(self, point: dict[str, Any]) -> None:
         self._guarded(lambda: self._take(point))
@@ -201,7 +228,7 @@ class _MainLoop:
     def _take(self, point: dict[str, Any]) -> None:
         if self._capturer is None:
             return
-        began = perf_counter()
+        stall = _Stall()
         spaces, functions, unseen = frames.namespaces(self._session.root, self._session.explicit)
         where = {"loop": self._name, "occurrence": self.level.occurrence, "ordinal": self._ordinal, **point}
         where["files"] = frames.files_of(self._session.root, spaces, functions)
@@ -216,7 +243,7 @@ class _MainLoop:
         again = self._taken > 0
         if self._capturer.capture({**spaces, **running}, where, again=again) is not None:
             self._taken += 1
-        self._stall += perf_counter() - began
+        self._stall += stall.seconds()
 
     def _running(self) -> dict[str, dict[str, object]]:
         """The namespace of what the loop runs over, where its state is more than an index."""

@@ -145,6 +145,16 @@ def packages() -> dict[str, str]:
     return found
 
 
+def imported() -> list[str]:
+    """Those libraries and their packages, two names deep, in the order in which they were imported."""
+    found = []
+    for name, module in list(sys.modules.items()):
+        root, _, rest = name.partition(".")
+        if root in PACKAGES and "." not in rest and hasattr(module, "__path__"):
+            found.append(name)
+    return found
+
+
 def compute() -> dict[str, Any]:
     """Threads and devices: they decide the last bits of a sum."""
     torch = sys.modules.get("torch")

@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 from time import perf_counter
-from time import time as _now
 
 from flor_replay import processes, values
 from flor_replay.errors import UsageError
@@ -31,6 +30,8 @@ if TYPE_CHECKING:
     from flor_replay.record.versioning import VersionTaker
 
 _PLAIN = frozenset((float, int, str, bool, type(None)))
+_SHORT_TEXT = 128  # characters
+_MUCH_TEXT = 16 << 20  # characters of longer values: they do not wait in memory beyond that
 _SCALAR = frozenset((float, int, str, bool))
 _LONG_VALUE = 4096  # characters: a loop over whole documents does not copy them into the log
 
@@ -63,6 +64,7 @@ class Session:
         self._warned: set[str] = set()
         self._closed = False
         self.looping = 0  # open loops outside of all others, of any thread
+        self._waiting_text = 0
         self._version = version
         layout.prepare(store)
         self.folder = layout.RunFolder(store, run or layout.new_run_id())
@@ -71,8 +73,10 @@ class Session:
         self._given: dict[str, str | object] | None = None
         self._args: dict[str, object] = {}
         self._device_values = DeviceValues(self.encode)
-        self.journal = Journal(self.folder.live, self.warn_once)
-        self._queue = self.journal.queue
+        self.journal = Journal(self.folder.live, self.stack.levels[0], self.warn_once)
+        self.queue = self.journal.queue
+        self.full = FULL
+        self.extend: Callable[[Iterable[object]], None] | None = self.journal.extend  # None: `log` looks at each record
         if rng is not None:
             rng.keep(self.folder.rng)
         self.write_info()
@@ -96,9 +100,9 @@ class Session:
         if go_on is not None:
             go_on(self)
         levels = self.stack.levels
-        levels[0].counts = {}
+        levels[0].count_anew()
         for level in levels[1:]:
-            level.counts = {}
+            level.count_anew()
             if level.value is not None:
                 self.note_value(level, level.value)
 
@@ -124,23 +128,27 @@ class Session:
     # -- recording ---------------------------------------------------------------------------------------------
 
     def log(self, name: str, value: object) -> None:
+        if type(value) is not float:
+            value = self._taken(value)
         if type(name) is not str:
             name = values.clean_name(name)
-        kind = type(value)
-        # What cannot change is written down later, by the journal's thread; the rest is taken now.
-        taken = value if kind in _PLAIN and (kind is not str or len(value) <= _LONG_VALUE) else self._take(value)  # type: ignore[arg-type]
-        levels = self.stack.levels
-        level = levels[-1]
-        if len(levels) == 1:
-            ordinal = self._count_outside(level, name)
-        else:
-            counts = level.counts
-            ordinal = counts.get(name, 0)
-            counts[name] = ordinal + 1
-        queue = self._queue
-        queue.append(("r", name, taken, level.path, ordinal, _now(), 0))
-        if len(queue) > FULL:
+        level = self.stack.levels[-1]
+        self.journal.extend((name, value, level, level.index))
+        if len(self.queue) > FULL:
             self.journal.flush()
+
+    def _taken(self, value: object) -> object:
+        """What goes to the journal for `value`: itself where it cannot change, else its stored fields, taken now."""
+        kind = type(value)
+        if kind is int or kind is bool or value is None or (kind is str and len(value) <= _SHORT_TEXT):  # type: ignore[arg-type]
+            return value
+        fields = self._take(value)
+        if type(fields) is tuple and fields[2] is not None:
+            self._waiting_text += len(fields[2])
+            if self._waiting_text > _MUCH_TEXT:
+                self._waiting_text = 0
+                self.journal.flush()
+        return fields
 
     def _count_outside(self, run: Level, name: str) -> int:
         """The ordinal of a record outside all loops: the one level that threads share."""
@@ -182,8 +190,8 @@ class Session:
         self._args[name] = value
         fields = self.encode(value)
         self.info["args"][name] = {"value": list(fields), "source": source}
-        ordinal = self._count_outside(self.stack.levels[0], name)
-        self.journal.append(("r", name, fields, (), ordinal, time.time(), 0))  # a column like any other
+        run = self.stack.levels[0]
+        self.journal.extend((name, fields, run, run.index))  # a column like any other
         self.write_info()
         return value
 
@@ -228,7 +236,24 @@ class Session:
 
     def note_loop_begin(self, loop: LoopIterator) -> None:
         self.looping += 1
+        self._note_options()
         self.journal.append(("b", loop.prefix, loop.name, loop.occurrence, 0, 0.0, kind_of(loop.source), ""))
+
+    def _note_options(self) -> None:
+        """Keep what argparse gave the script, as it is when the first loop begins (or at the end, where there is none)."""
+        if "options" in self.info or "replay_of" in self.info:
+            return
+        from flor_replay.record import frames, options
+
+        self.info["options"] = {}
+        try:
+            spaces, _, _ = frames.namespaces(self.root, self.explicit)
+            found = options.parsed(spaces.values())
+            self.info["options"] = {name: list(self.encode(value)) for name, value in found.items()}
+        except Exception as error:  # whatever objects of the script raise when they are looked at
+            self.warn_once(f"the parsed arguments were not kept: {type(error).__name__}: {error}")
+        if self.info["options"]:
+            self.write_info()
 
     def note_loop_end(self, loop: LoopIterator, end: str) -> None:
         if not loop.prefix:
@@ -265,7 +290,13 @@ class Session:
         self.journal.append(("v", level.path, self.encode(value)))
 
     def note_duration(self, level: Level, seconds: float) -> None:
-        self.journal.append(("d", level.path, seconds, level.began - self.began))
+        """Keep how long a main loop's iterations took since the last one of which it was kept: those up to the present."""
+        self.journal.durations.extend((level, level.index, seconds, level.began - self.began))
+
+    def note_lost(self, seconds: float, each: float) -> None:
+        """Keep what the checkpoints of a main loop cost training (stalls, slowdown while they were written), and what one would."""
+        self.info["checkpoints_cost_seconds"] = self.info.get("checkpoints_cost_seconds", 0.0) + seconds
+        self.info["checkpoint_seconds"] = each
 
     # -- the run's own record -------------------------------------------------------------------------------------
 
@@ -293,6 +324,7 @@ class Session:
         close = getattr(self.observer, "close", None)
         if close is not None:
             close()
+        self._note_options()
         unknown = [name for name in self._given or {} if name not in self.info["args"]]
         if unknown and status == "finished":
             warn(f"no flor.arg asked for {', '.join(map(repr, sorted(unknown)))}: given but not used")
@@ -314,6 +346,7 @@ class Session:
             self.info["began"], self.info["tstamp"] = self.info["tstamp"], self.info["ended"]
         self.info["seconds"] = perf_counter() - self.began
         self.info["packages"] = entry.packages()
+        self.info["imported"] = entry.imported()
         self.info["compute"] = entry.compute()
         self.info["peak_memory_bytes"] = _peak_memory()
         self.write_info()

@@ -9,7 +9,7 @@ from flor_instrument import Patch, Placement, Propagation, Refusal
 
 from flor_replay.plan import planner
 from flor_replay.plan.facts import RunFacts
-from flor_replay.plan.planner import RunPlan
+from flor_replay.plan.planner import Need, RunPlan
 from flor_replay.record.wrapping import Wrap
 from flor_replay.replay.task import Inserted
 from flor_replay.store.runs import Run
@@ -72,6 +72,7 @@ class VersionProposal:
     patched: str | None = None  # the commit of the patched version
     reason: str = ""  # where the statements stand, in words
     volatile: frozenset[str] = frozenset()
+    needs: dict[str, tuple[RunFacts, Need]] = field(default_factory=dict)  # run -> what its plan was made of
     clock_fed: Mapping[str, Sequence[str]] = field(default_factory=dict)  # state that tells the time
     plans: dict[str, RunPlan] = field(default_factory=dict)
     wraps: dict[str, tuple[Wrap, ...]] = field(default_factory=dict)  # run -> loops named in memory, by patched lines

@@ -69,18 +69,18 @@ def register(connection: duckdb.DuckDBPyConnection, everything: Sequence[Run]) -
     )
     value = "coalesce(text_value, float_value::varchar, int_value::varchar)"
     connection.execute(
-        "create view logs as select l.run as run, name, kind, int_value, float_value, text_value, "
+        "create temp view logs as select l.run as run, name, kind, int_value, float_value, text_value, "
         f"{value} as value, loops, occurrences, indices, ordinal, seq, to_timestamp(time) as time, "
         "'recorded' as source "
-        f"from ({records.table(recorded)}) l "
+        f"from ({records.table(connection, recorded)}) l "
         "union all by name "
         "select r.run as run, name, kind, int_value, float_value, text_value, "
         f"{value} as value, loops, occurrences, indices, ordinal, seq, to_timestamp(time) as time, "
         "'backfilled' as source "
-        f"from ({records.table(replays)}) l join replays r on r.replay = l.run "
+        f"from ({records.table(connection, replays)}) l join replays r on r.replay = l.run "
         "where l.hindsight > 0 and r.verdict in ('exact', 'close', 'unchecked')"
     )
-    connection.execute(f"create view loops as {records.table(recorded, loops=True)}")
+    connection.execute(f"create temp view loops as {records.table(connection, recorded, loops=True)}")
 
 
 def _register_contexts(connection: duckdb.DuckDBPyConnection, store: str, everything: Sequence[Run]) -> None:

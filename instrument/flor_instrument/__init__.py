@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from flor_instrument.analysis.carrying import Carried, carried
 from flor_instrument.analysis.clocks import ClockFed, clock_fed, volatile_names
+from flor_instrument.analysis.harmless import possible_effect
 from flor_instrument.analysis.liveness import Holder, live_names, lost_but_dead
 from flor_instrument.analysis.paths_taken import Place
 from flor_instrument.analysis.places import Where, where
@@ -35,6 +36,7 @@ __all__ = [
     "Where",
     "added",
     "carried",
+    "possible_effect",
     "find_loops",
     "function_of",
     "functions_in",

@@ -1,7 +1,7 @@
 """What recording costs on a CUDA device: a checkpoint's stall and its bytes, a step's time with recording and without.
 
 python tests/cuda/measure.py            a table
-python tests/cuda/measure.py --json     the numbers
+python tests/cuda/measure.py --json     the numbers, a line of JSON for each
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -148,30 +149,30 @@ def step_seconds(width: int, steps: int, every: int, runs: int) -> dict[str, flo
     return {**found, "ratio": found["recorded"] / found["without flor"], "checkpoints a run": checkpoints}
 
 
-def measure(quick: bool) -> dict[str, dict[str, float]]:
-    found = {f"checkpoint of {size} MB": stalls(size) for size in ((100, 1000) if quick else (100, 1000, 8000))}
+def measure(quick: bool) -> Iterator[tuple[str, dict[str, float]]]:
+    """One after another, as they are found."""
+    for size in (100, 1000) if quick else (100, 1000, 8000):
+        yield f"checkpoint of {size} MB", stalls(size)
     runs = 2 if quick else 5
-    found["step, one long loop"] = step_seconds(512, 800, 50, runs)
-    found["step, ten epochs"] = step_seconds(512, 800, 0, runs)
-    return found
+    yield "step, one long loop", step_seconds(512, 800, 50, runs)
+    yield "step, ten epochs", step_seconds(512, 800, 0, runs)
 
 
 def main() -> None:
     sys.path += SOURCES
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--json", action="store_true", help="a line of JSON for each")
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args()
-    found = measure(options.quick)
-    if options.json:
-        print(json.dumps(found, indent=1))
-        return
-    for what, numbers in found.items():
+    for what, numbers in measure(options.quick):
+        if options.json:
+            print(json.dumps({what: numbers}), flush=True)
+            continue
         print(what)
         for name, value in numbers.items():
-            print(f"    {name:24s} {value:10.4g}")
+            print(f"    {name:24s} {value:10.4g}", flush=True)
         if "stall" in numbers:
-            print(f"    {'stall / torch.save':24s} {numbers['stall'] / numbers['torch.save']:10.4g}")
+            print(f"    {'stall / torch.save':24s} {numbers['stall'] / numbers['torch.save']:10.4g}", flush=True)
 
 
 if __name__ == "__main__":

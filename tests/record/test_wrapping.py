@@ -35,8 +35,11 @@ class Watching:
         self.seen.append((level.name, level.index))
 
     def before_fetch(self, loop: Any) -> None: ...
-    def iteration_ends(self, level: Level, seconds: float) -> None: ...
+    def iteration_ends(self, level: Level, seconds: float, count: int = 1) -> None: ...
     def skips(self, loop: Any) -> bool:
+        return False
+
+    def stretches(self, loop: Any) -> bool:
         return False
 
     def abandoned(self) -> bool:

@@ -16,7 +16,7 @@ from flor_instrument.analysis.changes import Changes, Kind
 from flor_instrument.analysis.patched_file import FUNCTIONS, LOOPS, root_of
 from flor_instrument.analysis.paths_taken import Place
 from flor_instrument.analysis.places import loop_levels, where
-from flor_instrument.analysis.syntax import FUNCTION_NODES, own_nodes
+from flor_instrument.analysis.syntax import FUNCTION_NODES, all_nodes, own_nodes, parsed
 
 OUTSIDE = frozenset({Place.BEFORE, Place.BETWEEN, Place.AFTER})
 
@@ -54,7 +54,7 @@ def carried(
     files decide that; without them the patched file is taken for the script.
     """
     try:
-        tree = ast.parse(patched)
+        tree = parsed(patched)
     except (SyntaxError, ValueError, RecursionError) as error:
         return Carried(("<source>",), (), (f"the patched source cannot be parsed: {error}",))
     sources = {**(files or {}), path: patched}
@@ -159,7 +159,7 @@ class _Check(Changes):
     def _stores_of(self, attribute: str) -> int:
         return sum(
             isinstance(n, ast.Attribute) and n.attr == attribute and isinstance(n.ctx, ast.Store)
-            for n in ast.walk(self.tree)
+            for n in all_nodes(self.tree)
         )
 
     def _call(self, node: ast.Call, scope: ast.AST, strict: bool) -> None:

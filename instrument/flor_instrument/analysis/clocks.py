@@ -7,6 +7,8 @@ import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from flor_instrument.analysis.syntax import all_nodes, parsed
+
 _MODULES = {
     "time",
     "datetime",
@@ -139,11 +141,11 @@ def clock_fed(sources: Iterable[bytes]) -> ClockFed:
 @functools.lru_cache(maxsize=256)
 def _facts(source: bytes) -> _Facts:
     try:
-        nodes = list(ast.walk(ast.parse(source)))
+        nodes = all_nodes(parsed(source))
     except (SyntaxError, ValueError, RecursionError):
         return _Facts()
     imported = _imported(nodes)
-    bindings = [binding for node in nodes for binding in _bindings(node)]
+    bindings = [binding for node in nodes if isinstance(node, _BINDING) for binding in _bindings(node)]
     calls = [node for node in nodes if isinstance(node, ast.Call)]
     return _Facts(
         frozenset(imported),
@@ -168,7 +170,7 @@ def _facts(source: bytes) -> _Facts:
 def _flows(source: bytes) -> frozenset[tuple[str, str]]:
     """(method, attribute of its object that its first argument goes into), of all methods of a source's classes."""
     try:
-        nodes = list(ast.walk(ast.parse(source)))
+        nodes = all_nodes(parsed(source))
     except (SyntaxError, ValueError, RecursionError):
         return frozenset()
     imported = _imported(nodes)
@@ -211,6 +213,9 @@ def _imported(nodes: Iterable[ast.AST]) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] in _MODULES:
             names.update(alias.asname or alias.name for alias in node.names)
     return names
+
+
+_BINDING = (ast.Assign, ast.AugAssign, ast.AnnAssign, ast.NamedExpr, ast.FunctionDef)
 
 
 def _bindings(node: ast.AST) -> list[tuple[str, ast.expr]]:

@@ -19,9 +19,11 @@ from flor_instrument.analysis.syntax import (
     FUNCTION_NODES,
     LEAVES,
     FunctionNode,
+    all_nodes,
     bindings,
     dotted,
     own_nodes,
+    parsed,
     tail,
     words,
 )
@@ -85,14 +87,14 @@ class Index:
             if path in self.modules or path in self.broken or path not in self.files:
                 continue
             try:
-                tree = ast.parse(self.files[path])
+                tree = parsed(self.files[path])
             except (SyntaxError, ValueError, RecursionError):
                 self.broken.append(path)
                 continue
             module = Module(path, tree)
             self.modules[path] = module
             self._read(module, tree, None, None)
-            for node in ast.walk(tree):
+            for node in all_nodes(tree):
                 for target in self.imported_paths(module, node):
                     waiting.append(target)
                 if self._is_dynamic(module, node):

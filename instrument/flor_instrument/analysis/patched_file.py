@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator, Sequence
 
-from flor_instrument.analysis.syntax import COMPREHENSIONS, FUNCTION_NODES, bound_names, own_nodes, tail
+from flor_instrument.analysis.syntax import COMPREHENSIONS, FUNCTION_NODES, all_nodes, bound_names, own_nodes, tail
 
 FUNCTIONS = (*FUNCTION_NODES, ast.Lambda)
 LOOPS = (ast.For, ast.AsyncFor, ast.While)
@@ -33,24 +33,25 @@ class PatchedFile:
     def __init__(self, tree: ast.Module, ranges: Sequence[tuple[int, int]]) -> None:
         self.tree = tree
         self.parent: dict[ast.AST, ast.AST] = {}
-        for node in ast.walk(tree):
+        nodes = all_nodes(tree)
+        for node in nodes:
             for child in ast.iter_child_nodes(node):
                 self.parent[child] = node
         self.top = self._inserted(ranges)
         self.inserted: set[ast.AST] = {n for s in self.top for n in ast.walk(s)}
         self.functions: dict[str, list[ast.FunctionDef | ast.AsyncFunctionDef]] = {}
-        for node in ast.walk(tree):
+        for node in nodes:
             if isinstance(node, FUNCTION_NODES):
                 self.functions.setdefault(node.name, []).append(node)
         self.imported = {
             (a.asname or a.name).split(".")[0]
-            for n in ast.walk(tree)
+            for n in nodes
             if isinstance(n, ast.Import | ast.ImportFrom)
             for a in n.names
         }
 
     def _inserted(self, ranges: Sequence[tuple[int, int]]) -> list[ast.stmt]:
-        statements = [n for n in ast.walk(self.tree) if isinstance(n, ast.stmt)]
+        statements = [n for n in all_nodes(self.tree) if isinstance(n, ast.stmt)]
         found: list[ast.stmt] = []
         for first, last in ranges:
             inside = [s for s in statements if first <= s.lineno and (s.end_lineno or s.lineno) <= last]

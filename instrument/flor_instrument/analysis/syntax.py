@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
@@ -12,6 +13,18 @@ FORS = (ast.For, ast.AsyncFor)
 LEAVES = (ast.Name, ast.Constant, ast.expr_context, ast.operator, ast.cmpop, ast.boolop, ast.unaryop)
 _ENDS = (*FUNCTION_NODES, ast.ClassDef, ast.Lambda, *LEAVES)
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+
+
+@functools.lru_cache(maxsize=16)
+def parsed(source: bytes) -> ast.Module:
+    """The tree of a source, which nobody changes: every part of the analysis asks for it. Raises as `ast.parse` does."""
+    return ast.parse(source)
+
+
+@functools.lru_cache(maxsize=16)
+def all_nodes(tree: ast.Module) -> tuple[ast.AST, ...]:
+    """Every node of a file, breadth first."""
+    return tuple(ast.walk(tree))
 
 
 def words(text: str) -> frozenset[str]:
