@@ -209,7 +209,7 @@ def _compared(folder: Path, project: Path, seed: int, position: str, expression:
                 rows = records.fetch(
                     connection,
                     "select kind, int_value, float_value, text_value, loops, indices, ordinal "
-                    f"from ({records.table([replay])}) where hindsight > 0",
+                    f"from ({records.table(connection, [replay])}) where hindsight > 0",
                 )
             for kind, whole, real, text, loops, indices, ordinal in rows:
                 place: Any = (tuple(zip(loops, indices, strict=True)), ordinal)  # type: ignore[call-overload]
