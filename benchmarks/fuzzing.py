@@ -114,7 +114,10 @@ class Result:
 
 def script(lot: random.Random) -> str:
     """One script, with a mark ``#POSITION`` where a statement may stand."""
-    yes = lambda chance: lot.random() < chance  # noqa: E731
+
+    def yes(chance: float) -> bool:
+        return lot.random() < chance
+
     inner = ["epoch_lr = lr * (0.9 ** epoch)" if yes(0.5) else "epoch_lr = lr / (1 + len(history))"]
     inner += ["gen.shuffle(order)"] if yes(0.6) else []
     inner += ["net.train()"] if yes(0.4) else []
