@@ -185,6 +185,12 @@ def _details(report: RunReport) -> Iterator[Text]:
     left_out = sorted({name for v in report.verdicts for name in v.left_out})
     if left_out:
         yield Text(f"not compared, they read the clock: {', '.join(left_out)}", style="dim")
+    moments = sorted({name for v in report.verdicts for name in v.of_the_replay})
+    if moments:
+        yield Text(
+            f"{', '.join(moments)}: read from a clock or from the machine, so what stands there is about the replay",
+            style="yellow",
+        )
     for note in dict.fromkeys(report.notes):
         yield Text(note, style="dim")
 

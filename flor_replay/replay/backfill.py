@@ -264,6 +264,7 @@ class Backfill:
         assert recorded is not None and replayed is not None
         version = self._version_of[task.run]
         states = fidelity.States.from_data(replayed.info.get("states"))
+        moments = version.volatile.intersection(task.names)
         with records.connect() as connection:
             old = evidence.recorded_in(connection, recorded, self._proposal.facts[task.run], task.segment)
             new = evidence.replayed(connection, replayed)
@@ -271,6 +272,8 @@ class Backfill:
             old,
             new,
             volatile=version.volatile | version.replaced,
+            moments=moments,
+            only_moments=bool(task.names) and moments.issuperset(task.names),
             open_ended=recorded.status not in ("finished",),
             changed=reads.changed(replayed.folder),
             states=states,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -77,6 +77,7 @@ class Verdict:
     compared: int
     first: Difference | None = None
     left_out: tuple[str, ...] = ()  # names that read the clock
+    of_the_replay: tuple[str, ...] = ()  # backfilled names that do: what they say is about the replay
     states: States | None = None  # what checkpoints proved
     changed: tuple[str, ...] = ()  # a sentence for each file that is not what the recorded run read
 
@@ -102,6 +103,7 @@ class Verdict:
             "compared": self.compared,
             "first": self.why,
             "left_out": list(self.left_out),
+            "of_the_replay": list(self.of_the_replay),
             "states": self.states.compared if self.states is not None else 0,
         }
 
@@ -120,6 +122,8 @@ def compare(
     replayed: Mapping[Key, values.Fields],
     *,
     volatile: Iterable[str] = (),
+    moments: Collection[str] = (),
+    only_moments: bool = False,
     open_ended: bool = False,
     changed: Sequence[str] = (),
     states: States | None = None,
@@ -128,7 +132,7 @@ def compare(
     """The verdict on a replay.
 
     `recorded` holds what the recorded run logged in the part that was executed, in order; `replayed` what was logged
-    again. Names in `volatile` (they read the clock) are left out. `open_ended`: the recorded run was cut off, so the
+    again. Names in `volatile` (they read the clock) are left out. `moments`: those of them that are backfilled, and `only_moments`: nothing else is. `open_ended`: the recorded run was cut off, so the
     replay may log more. `changed`: files that the replay read and that are not what the recorded run read.
     `states`: what the checkpoints say that it came by. `effects`: why the added code may change what training computes,
     of a replay that put a state back.
@@ -136,6 +140,9 @@ def compare(
     found = _compare(recorded, replayed, frozenset(volatile), open_ended)
     if states is not None:
         found = replace(found, verdict=_with_states(found, states, effects), states=states)
+    if only_moments and found.verdict in ("exact", "close"):
+        found = replace(found, verdict="unchecked")
+    found = replace(found, of_the_replay=tuple(sorted(moments)))
     return replace(found, verdict="diverged", changed=tuple(changed)) if changed else found
 
 

@@ -104,7 +104,32 @@ def _build(
     with records.connect() as connection:
         found = gather(connection, [] if source == "backfilled" else recorded, recorded, replays, stored)
     frame, places = _frame(found, recorded, replays, stored, fidelity)
+    if source != "backfilled" and any("options" in run.info for run in recorded):
+        frame, places = _with_options(frame, places, recorded, stored)
     return Found(frame, recorded, places)
+
+
+def _with_options(
+    frame: pd.DataFrame, places: Ints, recorded: Sequence[Run], names: Sequence[str]
+) -> tuple[pd.DataFrame, Ints]:
+    """The rows of a run that logged nothing as a name have what argparse gave its script under that name."""
+    if not len(frame):  # no run logged any of them: a row for each that was given one
+        places = np.array([at for at, run in enumerate(recorded) if not run.options.keys().isdisjoint(names)], np.int64)
+        frame = frame.reindex(range(len(places)))
+        frame["projid"] = [recorded[at].projid for at in places]
+        frame["tstamp"] = pd.DatetimeIndex([recorded[at].started for at in places])
+        frame["filename"] = [recorded[at].filename for at in places]
+    for name in names:
+        there = frame[name].notna().to_numpy()
+        logged = set(places[there])
+        given = {at: recorded[at].options for at in set(places) - logged}
+        mine = np.array([name in given.get(at, ()) for at in places], dtype=bool)
+        if mine.any():
+            rows = np.flatnonzero(mine | there)
+            cells = [given[places[row]][name] if mine[row] else frame[name].iloc[row] for row in rows]
+            column = columns.column(cells).set_axis(rows).reindex(range(len(frame)))
+            frame[name] = columns.shown(column, pd.Series(mine | there))
+    return frame, places
 
 
 def accepted_replays(everything: Sequence[Run], diverged: bool = False) -> list[Run]:
@@ -114,7 +139,7 @@ def accepted_replays(everything: Sequence[Run], diverged: bool = False) -> list[
 
 
 def overview(recorded: Sequence[Run]) -> pd.DataFrame:
-    """One row a run with its arguments. An argument called like a column of the run stands under ``<name>_arg``."""
+    """One row a run with its arguments: those of ``flor.arg``, and what argparse gave the script. An argument called like a column of the run stands under ``<name>_arg``."""
     own: dict[str, list[Any]] = {
         "projid": [run.projid for run in recorded],
         "tstamp": [run.started for run in recorded],
@@ -124,7 +149,7 @@ def overview(recorded: Sequence[Run]) -> pd.DataFrame:
     }
     fixed = frozenset(own)
     frame = pd.DataFrame(own)
-    given = [run.args for run in recorded]
+    given = [{**run.args, **run.options} for run in recorded]
     for name in dict.fromkeys(name for args in given for name in args):
         present = np.array([name in args for args in given], dtype=bool)
         column = columns.column([args[name] for args in given if name in args]).set_axis(np.flatnonzero(present))
@@ -230,7 +255,9 @@ def _provenance(
     found: Gathered, recorded: Sequence[Run], replays: Sequence[Run], name: str
 ) -> tuple[list[Any], list[Any]]:
     """The verdict and the placer of a record, by the replay it is from; the last is what the run itself recorded."""
-    verdict = [run.fidelity.get("verdict") for run in replays]
+    verdict = [
+        "unchecked" if name in run.fidelity.get("of_the_replay", ()) else run.fidelity.get("verdict") for run in replays
+    ]
     return [*verdict, "recorded"], [*(run.placed_by.get(name, "tool") for run in replays), "recorded"]
 
 
