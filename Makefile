@@ -11,7 +11,7 @@ export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 # pytest's own temporary folders and caches stay out of the tree.
 export PYTHONDONTWRITEBYTECODE = 1
 
-.PHONY: help setup demo test test-slow check format bench clean
+.PHONY: help setup demo test test-slow test-callers setup-callers check format bench clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,18 @@ test: $(STAMP)  ## the tests: under ten minutes on two cores
 
 test-slow: $(STAMP)  ## the tests that take longer
 	@$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
+
+CALLERS ?= .callers
+setup-callers:  ## environments with Airflow and MLflow, for test-callers (Slurm: apt-get install slurm-wlm munge)
+	@for tool in apache-airflow mlflow; do \
+		test -x $(CALLERS)/$$tool/bin/python || $(PYTHON) -m venv $(CALLERS)/$$tool; \
+		$(CALLERS)/$$tool/bin/python -m pip install --quiet $$tool; \
+	done
+
+test-callers: $(STAMP)  ## the same pipeline under real make, Airflow, MLflow and Slurm, each where it is installed
+	@CALLERS_AIRFLOW=$${CALLERS_AIRFLOW:-$(abspath $(CALLERS))/apache-airflow/bin} \
+		CALLERS_MLFLOW=$${CALLERS_MLFLOW:-$(abspath $(CALLERS))/mlflow/bin} \
+		$(BIN)/python -m pytest -rs tests/callers
 
 check: $(STAMP)  ## lint, format, types, import rules
 	@$(BIN)/ruff check .

@@ -26,9 +26,12 @@ BENCHMARKS = {
     "policy": "benchmarks.policy",
     "checkpoint": "benchmarks.checkpointing",
     "import": "benchmarks.importing",
+    "context": "benchmarks.context",
     "log": "benchmarks.logging_calls",
     "record": "benchmarks.recording",
     "replay": "benchmarks.replaying",
+    "fuzz": "benchmarks.fuzzing",
+    "makespan": "benchmarks.makespan",
     "storage": "benchmarks.storage",
 }
 

@@ -1,14 +1,24 @@
-"""What recording costs a training run: the same script with flor and without it."""
+"""What recording costs a training run: six workloads with flor and without, with FlorDB, with torch.save after each epoch.
+
+The scripts are those in `workloads/`; `flor` is this project's, or one of three stand-ins: nothing at all, FlorDB (where
+FLOR_BENCH_FLORDB names the interpreter of an environment that has it), hand-written saves. Wall seconds of the training loop say
+what a user waits; processor seconds of the process say the same where others use the machine. The noise is the same script
+without flor over itself. Of the recorded runs: checkpoints, and the expected replay of one iteration as a share of the loop.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import statistics
 import subprocess
+import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.measure import Row, compared, fastest, in_turn, python
+from benchmarks.measure import Row, compared
 
 # A flor that does nothing: the script "without flor" is the same text.
 NOTHING = """
@@ -19,71 +29,159 @@ def loop(name, iterable): return iterable
 @contextmanager
 def checkpointing(**objects): yield
 """
-SCRIPT = """
-import time
-import torch
-import flor
-
-torch.manual_seed(0)
-width = {width}
-model = torch.nn.Sequential(torch.nn.Linear(64, width), torch.nn.ReLU(), torch.nn.Linear(width, width), torch.nn.ReLU(), torch.nn.Linear(width, 10))
-optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-data = torch.randn(4096, 64)
-labels = torch.randint(0, 10, (4096,))
-began = time.perf_counter()
-for epoch in flor.loop("epoch", range({epochs})):
-    for step in flor.loop("step", range({steps})):
-        pick = torch.randint(0, 4096, (256,))
-        loss = torch.nn.functional.cross_entropy(model(data[pick]), labels[pick])
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        flor.log("loss", loss.item())
-    flor.log("epoch_loss", loss.item())
-print(time.perf_counter() - began)
+FLORDB = "from flordb import arg, checkpointing, log, loop\n"
+# What people write by hand: the model and the optimizer after each epoch; of a loop of steps, ten times in the run.
+SAVES = """
+import pickle, sys
+from contextlib import contextmanager
+def log(name, value): return value
+def arg(name, default): return default
+held = {}
+depth = 0
+def loop(name, iterable):
+    global depth
+    count = len(iterable)
+    every = 1 if count <= 100 else count // 10
+    depth += 1
+    try:
+        for index, item in enumerate(iterable):
+            yield item
+            if depth == 1 and (index + 1) % every == 0:
+                save(f"checkpoint{index}.pt")
+    finally:
+        depth -= 1
+def save(path):
+    state = {name: each.state_dict() if hasattr(each, "state_dict") else each for name, each in held.items()}
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.save(state, path)
+    else:
+        with open(path, "wb") as file:
+            pickle.dump(state, file, 5)
+@contextmanager
+def checkpointing(**objects):
+    held.update(objects)
+    yield
 """
+SCRIPTS = Path(__file__).parent / "workloads"
+WORKLOADS = ("digits_cnn", "character_gpt", "frozen_resnet", "lstm", "partial_fit", "numpy_steps")
+SIDES = ("without flor", "recorded", "without again", "torch.save", "FlorDB 4.0.1")
+
+# At one thread the machine's second core is free for what flor does beside the training; at torch's default it is not.
+THREADS = {"one thread": {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}, "all threads": {}}
 
 
-# At one thread the machine's second core is free for what flor does beside the training; at torch's default it is not,
-# and identical runs differ more.
-THREADS = {"one thread": {"OMP_NUM_THREADS": "1"}, "torch's threads": {}}
+@dataclass(frozen=True)
+class Taken:
+    """Seconds of one training loop."""
+
+    wall: float
+    cpu: float  # of all threads of the process
 
 
 def run(quick: bool) -> list[Row]:
-    runs = 3 if quick else 9
-    shapes = [
-        ("steps of about 1.5 ms", 128, 10, 100 if quick else 200),
-        ("steps of about 10 ms", 1024, 6, 15 if quick else 30),
-    ]
-    rows = []
-    for shape, width, epochs, steps in shapes:
-        for threads, variables in THREADS.items():
-            rows += _compare(f"{shape}, {threads}", width, epochs, steps, variables, runs)
+    """The rows of the table. FLOR_BENCH_ROUNDS and FLOR_BENCH_WORKLOADS (names, by comma) say how many and which."""
+    rounds = int(os.environ.get("FLOR_BENCH_ROUNDS", "1" if quick else "5"))
+    names = os.environ.get("FLOR_BENCH_WORKLOADS", "").split(",")
+    chosen = [name for name in WORKLOADS if name in names or names == [""]]
+    rows: list[Row] = []
+    for threads, variables in list(THREADS.items())[: 1 if quick else 2]:
+        shares = []
+        for name in chosen:
+            found, share = workload(name, threads, variables, rounds)
+            rows += found
+            shares.append(share)
+        if shares:
+            mean, worst = statistics.mean(shares), max(shares)
+            rows.append(
+                Row(f"processor seconds more, mean, {threads}", mean, 0.01, "allowed", mean / 0.01, rounds, "%")
+            )
+            rows.append(Row(f"  the worst workload, {threads}", worst, 0.03, "allowed", worst / 0.03, rounds, "%"))
     return rows
 
 
-def _compare(name: str, width: int, epochs: int, steps: int, variables: dict[str, str], runs: int) -> list[Row]:
-    """The training loop's seconds with flor over those without; and those without over themselves: the noise."""
+def workload(name: str, threads: str, variables: dict[str, str], rounds: int) -> tuple[list[Row], float]:
+    """One workload's rows, and what recording adds to its processor seconds."""
+    flordb = os.environ.get("FLOR_BENCH_FLORDB")
+    sides = [side for side in SIDES if flordb or "FlorDB" not in side]
+    taken: dict[str, list[Taken]] = {side: [] for side in sides}
     with tempfile.TemporaryDirectory() as folder:
-        base = Path(folder)
-        project, stub = base / "project", base / "stub"
-        for path in (project, stub):
-            path.mkdir()
-        (project / "train.py").write_text(SCRIPT.format(width=width, epochs=epochs, steps=steps))
-        (stub / "flor.py").write_text(NOTHING)
-        subprocess.run(["git", "init", "-q"], cwd=project, check=True)
-        found = os.pathsep.join([str(stub), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+        projects = {side: _project(Path(folder) / side.replace(" ", "-"), name, side) for side in sides}
+        points: list[tuple[int, float, float]] = []
+        for turn in range(rounds + 1):
+            for place in range(len(sides)):
+                side = sides[(turn + place) % len(sides)]
+                seconds = _train(projects[side], side, variables, flordb)
+                if turn:  # the first round does not count
+                    taken[side].append(seconds)
+                    if side == "recorded":
+                        points.append(replay_share(projects[side]))
+    plain = taken["without flor"]
+    what = f"{name}, {threads}"
+    rows = []
+    for side in sides[1:]:
+        if side == "without again":
+            shown = "  the noise: without flor"
+        else:
+            shown = f"{what}: {side}" if side == "recorded" else f"  {side}"
+        rows.append(compared(f"{shown}, wall", [t.wall for t in taken[side]], [t.wall for t in plain], "without flor"))
+        rows.append(compared("    processor", [t.cpu for t in taken[side]], [t.cpu for t in plain], "without flor"))
+    counts, shares, costs = zip(*points, strict=True)
+    least, account = min(counts), statistics.median(costs)
+    rows.append(
+        Row("  what checkpoints cost by its own account", account, 0.05, "allowed", account / 0.05, rounds, "%")
+    )
+    rows.append(Row("  checkpoints, fewest", least, 1, "at least", float(least), rounds, ""))
+    rows.append(Row("  expected replay of an iteration", max(shares), 0.1, "at most", max(shares) / 0.1, rounds, "%"))
+    cpu = [t.cpu for t in plain + taken["without again"]]
+    return rows, statistics.median([t.cpu for t in taken["recorded"]]) / statistics.median(cpu) - 1.0
 
-        def ours() -> float:
-            shutil.rmtree(project / ".flor", ignore_errors=True)
-            return float(python(["train.py"], project, variables).stdout)
 
-        def without() -> float:
-            return float(python(["train.py"], project, {**variables, "PYTHONPATH": found}).stdout)
+def _project(folder: Path, name: str, side: str) -> Path:
+    project = folder / "project"
+    project.mkdir(parents=True)
+    shutil.copy(SCRIPTS / f"{name}.py", project / "train.py")
+    shutil.copy(SCRIPTS / "clock.py", project)
+    (project / ".gitignore").write_text("__pycache__\n*.pt\n")
+    git = ["git", "-c", "user.name=bench", "-c", "user.email=bench@localhost"]
+    for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "a workload"]):
+        subprocess.run([*git, *words], cwd=project, check=True)
+    stub = {"recorded": None, "FlorDB 4.0.1": FLORDB, "torch.save": SAVES}.get(side, NOTHING)
+    if stub is not None:
+        (folder / "stub").mkdir()
+        (folder / "stub" / "flor.py").write_text(stub)
+    return project
 
-        seconds = in_turn([ours, without, without], runs)
-        return [
-            compared(f"training loop, {name}", seconds[0], seconds[1], "without flor"),
-            fastest(f"  fastest of {runs}", seconds[0], seconds[1] + seconds[2], "without flor"),
-            compared("  the noise: without flor", seconds[2], seconds[1], "the same again"),
-        ]
+
+def _train(project: Path, side: str, variables: dict[str, str], flordb: str | None) -> Taken:
+    shutil.rmtree(project / ".flor", ignore_errors=True)
+    result = project.parent / "result.json"
+    env = {**os.environ, **variables, "RESULT": str(result), "PYTHONPATH": str(project.parent / "stub")}
+    python = flordb if flordb and "FlorDB" in side else sys.executable
+    done = subprocess.run([python, "train.py"], cwd=project, env=env, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{project}: {side} failed:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
+    wall, cpu, _ = json.loads(result.read_text())
+    return Taken(wall, cpu)
+
+
+def replay_share(project: Path) -> tuple[int, float, float]:
+    """How many checkpoints the run has; the expected seconds to replay one iteration up to its own begin; their cost.
+
+    From the nearest restore point before it, as a share of the loop's; each iteration is asked for as often as any other.
+    The cost is what the recorder counted against its budget, as a share of the loop's.
+    """
+    from flor_replay.plan.facts import gather
+    from flor_replay.store.runs import all_runs
+
+    [recorded] = all_runs(str(project / ".flor"))
+    main = gather([recorded])[recorded.run].main
+    assert main is not None
+    starts = {point.index for point in main.points if point.at == "start"}
+    waited = since = 0.0
+    for index, seconds in enumerate(main.seconds):
+        since = 0.0 if index in starts else since
+        waited += since
+        since += seconds
+    total = sum(main.seconds)
+    return len(main.points), waited / len(main.seconds) / total, recorded.info["checkpoints_cost_seconds"] / total

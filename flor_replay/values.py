@@ -272,5 +272,7 @@ def same_bits(a: Fields, b: Fields) -> bool:
         return False
     x, y = a[1], b[1]
     if isinstance(x, float) and isinstance(y, float):
+        if math.isnan(x) or math.isnan(y):
+            return math.isnan(x) and math.isnan(y)
         return x == y and math.copysign(1.0, x) == math.copysign(1.0, y)
     return x == y

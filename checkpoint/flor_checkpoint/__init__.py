@@ -17,10 +17,17 @@ from flor_checkpoint.rng import process_state, restore_process_state
 from flor_checkpoint.slowdown import Slowdown
 
 if TYPE_CHECKING:
+    from flor_checkpoint.compare import Clocked
     from flor_checkpoint.restore import Restored, Restorer
     from flor_checkpoint.snapshot import Snapshot, load
 
-_LATER = {"Restored": "restore", "Restorer": "restore", "Snapshot": "snapshot", "load": "snapshot"}
+_LATER = {
+    "Clocked": "compare",
+    "Restored": "restore",
+    "Restorer": "restore",
+    "Snapshot": "snapshot",
+    "load": "snapshot",
+}
 
 __all__ = [
     "AdaptivePolicy",
@@ -28,6 +35,7 @@ __all__ = [
     "Captured",
     "Capturer",
     "CheckpointError",
+    "Clocked",
     "Manifest",
     "NotCaptured",
     "Restored",

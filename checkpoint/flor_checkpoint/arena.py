@@ -42,11 +42,12 @@ class Arena:
         size = len(source)
         if size == 0:
             return source
-        place = self._take(size)
+        place = self.take(size)
         copy_bytes(place, source)
         return place
 
-    def _take(self, size: int) -> memoryview:
+    def take(self, size: int) -> memoryview:
+        """A stretch of that many bytes, valid until `reset`. Raises NoRoom past the limit."""
         while self._block < len(self._blocks):
             block = self._blocks[self._block]
             if self._used + size <= len(block):
@@ -54,7 +55,7 @@ class Arena:
                 self._used += -(-size // _ALIGN) * _ALIGN
                 return place
             if self._used == 0:  # a block that is too small even when empty: replaced
-                del self._blocks[self._block]
+                self._removed(self._blocks.pop(self._block))
                 continue
             self._block += 1
             self._used = 0
@@ -63,9 +64,19 @@ class Arena:
             raise NoRoom
         if not _spare(wanted):
             raise NoRoom
-        self._blocks.append(_new_block(wanted))
+        self._add(_new_block(wanted))
         self._used = 0
-        return self._take(size)
+        return self.take(size)
+
+    def _add(self, block: memoryview) -> None:
+        self._blocks.append(block)
+        self._added(block)
+
+    def _added(self, block: memoryview) -> None:
+        """A block has come, its memory touched or not."""
+
+    def _removed(self, block: memoryview) -> None:
+        """A block goes."""
 
     def reserve(self, size: int) -> None:
         """Take and touch memory for a first checkpoint of that size; the interpreter lock is free."""
@@ -73,7 +84,7 @@ class Arena:
         if missing > 0 and _spare(missing):
             block = _new_block(missing)
             ctypes.memset(address_of(block), 0, missing)
-            self._blocks.append(block)
+            self._add(block)
 
     def keep(self) -> None:
         """What was handed out stays; only a little more is given beside it."""
@@ -82,10 +93,19 @@ class Arena:
 
     def reset(self) -> None:
         """Everything handed out is free again; blocks that were not used are given back."""
+        for block in self._blocks[self._block + 1 :]:
+            self._removed(block)
         del self._blocks[self._block + 1 :]
         self._block = 0
         self._used = 0
         self._limit_bytes = None
+
+    def close(self) -> None:
+        """Nothing is handed out any more."""
+        for block in self._blocks:
+            self._removed(block)
+        self._blocks = []
+        self._block = self._used = 0
 
 
 def _spare(size: int) -> bool:

@@ -7,7 +7,7 @@ be told to be equal (what was lost, a pickle that comes out otherwise), they are
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +54,19 @@ class Digests:
 
 
 @dataclass(frozen=True)
+class Clocked:
+    """Variables and attributes, by name, that tell the time: what numbers they hold says nothing of a replay."""
+
+    numbers: frozenset[str] = frozenset()
+    lists: frozenset[str] = frozenset()  # of such numbers
+    meters: frozenset[str] = frozenset()  # objects in which …
+    inside: frozenset[str] = frozenset()  # … these attributes are such numbers
+
+
+NO_CLOCKS = Clocked()
+
+
+@dataclass(frozen=True)
 class Differences:
     """Where the live state is not the recorded one."""
 
@@ -64,10 +77,15 @@ class Differences:
 
 
 def differences(
-    snapshot: Snapshot, live: Walker, process: Mapping[str, object], but: Collection[tuple[str, str]] = ()
+    snapshot: Snapshot,
+    live: Walker,
+    process: Mapping[str, object],
+    but: Collection[tuple[str, str]] = (),
+    clocked: Clocked = NO_CLOCKS,
 ) -> Differences:
     """What in the live state is not what the snapshot has; the names in `but` are not asked about."""
-    comparison = _Comparison(snapshot.nodes, live.nodes)
+    comparison = _Comparison(snapshot.nodes, live.nodes, clocked)
+    comparison.look_for_meters(live.roots.values())
     found = []
     drawn = False
     for space, names in snapshot.roots.items():
@@ -78,12 +96,12 @@ def differences(
         for name, written in names.items():
             if (space, name) in but:
                 continue
-            if name not in here or not comparison.same(written, here[name]):
+            if name not in here or not comparison.same(written, here[name], name):
                 found.append(f"{space}.{name}")
     for name, state in snapshot.process.items():
         if name != "cwd" and not _equal(state, process.get(name)):
-            found.append(f"the random generator of {name}")
-            drawn = True
+            found.append("the environment variables" if name == "environ" else f"the random generator of {name}")
+            drawn = drawn or name != "environ"
     models = {memory.nid for memory in live.memories.values() if memory.forced}
     return Differences(tuple(found), drawn or bool(models & comparison.different))
 
@@ -91,9 +109,13 @@ def differences(
 class _Comparison:
     """Which node of the recording is which node of now: one for one, so what was shared then is shared now."""
 
-    def __init__(self, recorded: list[tuple[Any, ...]], live: list[Node | None]) -> None:
+    def __init__(self, recorded: list[tuple[Any, ...]], live: list[Node | None], clocked: Clocked) -> None:
         self._recorded = recorded
         self._live = live
+        self._clocked = clocked
+        self._meters: set[int] = set()
+        self._lists: set[int] = set()
+        self._in_meter = False
         self._there: dict[int, int] = {}
         self._back: dict[int, int] = {}
         self._different: set[int] = set()
@@ -101,11 +123,27 @@ class _Comparison:
         """Nodes of the live graph that are not what they were."""
         self._waiting: deque[tuple[int, int]] = deque()
 
-    def same(self, recorded: object, live: object) -> bool:
-        """Whether two encoded values, and all that they lead to, are the same."""
-        alike = self._written(recorded, live)
+    def look_for_meters(self, spaces: Iterable[Mapping[str, object]]) -> None:
+        """Find the live objects that the names of meters and of lists of times lead to."""
+        names = (self._clocked.meters, self._meters), (self._clocked.lists, self._lists)
+        if not self._clocked.meters and not self._clocked.lists:
+            return
+        held = (part for node in self._live if node is not None for part in node if type(part) is dict)
+        for entries in (*spaces, *held):
+            for known, found in names:
+                for name in known & entries.keys():
+                    value = entries[name]
+                    if type(value) is tuple and len(value) == 1 and type(value[0]) is int:
+                        found.add(value[0])
+
+    def same(self, recorded: object, live: object, name: str) -> bool:
+        """Whether two encoded values of a variable, and all that they lead to, are the same."""
+        alike = self._written(recorded, live) or self._tells_time(name, recorded, live)
         while self._waiting:
             one, other = self._waiting.popleft()
+            self._in_meter = other in self._meters
+            if other in self._lists and self._both_of_numbers(self._recorded[one], self._live[other]):
+                continue
             if not self._nodes(self._recorded[one], self._live[other]):
                 self._different.add(one)
                 self.different.add(other)
@@ -153,9 +191,28 @@ class _Comparison:
             alike = [self._written(a, b) for a, b in zip(one, other, strict=False)]  # all of them: none is passed over
             return len(one) == len(other) and all(alike)
         if type(one) is dict:
-            alike = [self._written(value, other[key]) for key, value in one.items() if key in other]
+            alike = [
+                self._written(value, other[key]) or self._tells_time(key, value, other[key])
+                for key, value in one.items()
+                if key in other
+            ]
             return list(one) == list(other) and all(alike)
         return _equal(one, other)
+
+    def _tells_time(self, name: object, one: object, other: object) -> bool:
+        """Whether a variable or attribute of this name holds the time, then and now."""
+        if type(one) not in (int, float) or type(other) not in (int, float):
+            return False
+        return name in self._clocked.numbers or (self._in_meter and name in self._clocked.inside)
+
+    @staticmethod
+    def _both_of_numbers(one: tuple[Any, ...], other: Node | None) -> bool:
+        """Whether two nodes are lists of as many numbers."""
+        if other is None or one[0] != other[0] or one[0] not in ("list", "deque"):
+            return False
+        lists = [part for node in (one, other) for part in node if type(part) is list]
+        numbers = all(type(item) in (int, float) for part in lists for item in part)
+        return len(lists) == 2 and numbers and len(lists[0]) == len(lists[1])
 
 
 def _is_atoms(items: object) -> bool:

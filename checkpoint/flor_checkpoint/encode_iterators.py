@@ -33,6 +33,8 @@ def _generator(walker: Walker, thing: Any, nid: int) -> Node:
         return walker.lost(nid, f"a {type(thing).__name__} in the middle of its code cannot be captured")
     if thing.gi_frame is None:
         return ("exhausted",)
+    if _is_recorder(thing):
+        return ("keep", "loop", None, True)
     try:
         found = look(thing)
     except UnreadableError as error:
@@ -59,9 +61,14 @@ def _maker(walker: Walker, found: Suspended, nid: int) -> object:
     return walker.ref(found.function, nid, "function")
 
 
+def _is_recorder(thing: types.GeneratorType[object, object, object]) -> bool:
+    """Whether a suspended generator is the recorder's own."""
+    return thing.gi_frame is not None and str(thing.gi_frame.f_globals.get("__name__")).startswith("flor_replay.")
+
+
 def _is_elsewhere(walker: Walker, thing: object) -> bool:
     """Whether a thing's state is outside this process's memory, or stays as it is: a generator's place depends on it."""
-    if isinstance(thing, BaseException):
+    if isinstance(thing, BaseException) or (type(thing) is types.GeneratorType and _is_recorder(thing)):
         return True
     cls = type(thing)
     kind = walker.book.kind(cls)

@@ -1,15 +1,20 @@
 """When to take a checkpoint.
 
 Flor's published rule materialises iff ``M/C < min(1/(1+c), eps) * n/(k+1)``: M and C, the seconds that a checkpoint and an
-iteration take, are measured once. This policy asks the same question of what training really lost, and then a second one.
+iteration take, are measured once. This policy asks the same question of what training really lost, and then two more.
 
 *May it?* What was lost so far (the look at loop entry, stalls, slowdown while a checkpoint was written) and what the next one
-is expected to cost stay under the budget at every moment, from the first checkpoint on.
+is expected to cost stay under the budget at every moment, from the first checkpoint on. The budget is a share of the run, and
+the run began before its loop: imports and data that were loaded count.
 
 *Is it worth it?* Replaying one iteration takes half a gap between checkpoints on average. The run's length is not known, so gaps
 grow with it: gaps in the ratio 1 + g keep that half gap at a share g / (2 (2 + g)) of the run, whatever its length, with a
 number of checkpoints that grows with the logarithm of the run's. Once the aimed-at rate of loss allows closer ones, gaps stay
 constant, and the expected replay becomes a smaller and smaller part of the run.
+
+*Which one?* The exit of a nested loop serves what stands after it, in its own iteration and in no other: it is wanted in as
+many as can be had. The start of an iteration serves all that follow: where exits are taken, the next start comes with one of
+them as seldom as the growing gaps allow, or at a quarter of the rate.
 """
 
 from __future__ import annotations
@@ -17,8 +22,11 @@ from __future__ import annotations
 BUDGET = 0.05
 """The share of the run that recording may cost, whatever happens."""
 
-_EARLY = 0.6
-"""How much of the budget checkpoints inside the loop may use; the rest is for wrong estimates and for the one at its end."""
+_EARLY = 0.7
+"""How much of the budget checkpoints inside the loop may use; the rest is for the one at its end."""
+
+_DEARER = 3.0
+"""The next checkpoint may be so many times dearer than expected and the budget still holds."""
 
 _GROWTH = 0.4
 """A gap is at most so much of the run before it: replaying one iteration takes a twelfth of the run."""
@@ -28,6 +36,18 @@ _CLOSEST = 0.4
 
 _AIM = 0.14
 """How much of the budget is spent in the long run: 0.7 % of the run where the budget is 5 %."""
+
+_AIM_AT_FIRST = 0.2
+"""How much while it is seconds that nobody notices."""
+
+_UNNOTICED = 0.5
+"""Seconds."""
+
+_STARTS = 4.0
+"""So many times rarer are the starts that come beside exits."""
+
+_START_GROWTH = 0.25
+"""Their gaps are at most so much of the run before: a start comes only with an exit, so they come out longer."""
 
 _REMEMBERED = 5
 
@@ -40,26 +60,35 @@ class AdaptivePolicy:
     """Pure: it is told what happened, in seconds, and says whether a checkpoint is due."""
 
     __slots__ = (
+        "_before",
         "_budget",
         "_costs",
         "_estimate",
         "_last",
+        "_last_start",
+        "_later",
         "_next",
         "_not_before",
+        "_of_last",
         "_spent",
         "_total",
         "checkpoints",
     )
 
-    def __init__(self, budget: float = BUDGET) -> None:
+    def __init__(self, budget: float = BUDGET, before: float = 0.0) -> None:
+        """`before`: seconds of the run before its loop."""
         self._budget = budget
+        self._before = before
         self._estimate = 0.0
         self._costs: list[float] = []
         self._spent = 0.0
         self._total = 0.0
         self._last = 0.0  # the total at the last checkpoint
+        self._last_start = 0.0  # the total at the last one that was an iteration's start
         self._not_before = 0.0
         self._next = 0.0  # the total at which one becomes due
+        self._of_last = 1
+        self._later = 1.0
         self.checkpoints = 0
 
     @property
@@ -72,9 +101,13 @@ class AdaptivePolicy:
         """Seconds lost so far."""
         return self._spent
 
-    def baseline(self, seconds: float, estimate: float) -> None:
-        """What the look at loop entry took, and what it says that a checkpoint will cost."""
+    def baseline(self, seconds: float, estimate: float, later: float = 1.0) -> None:
+        """What the look at loop entry took, and what it says that the first checkpoint will cost.
+
+        `later`: what part of that those after it will cost, as far as is known: frozen weights are stored once.
+        """
         self._estimate = estimate
+        self._later = later
         self._spent += seconds
         self._plan()
 
@@ -82,20 +115,25 @@ class AdaptivePolicy:
         """One more iteration ran, in `seconds` without the time that checkpoints took."""
         self._total += seconds
 
-    def captured(self, stall: float, slowdown: float = 0.0) -> None:
-        """A checkpoint was taken: it stalled training, and its writing slowed it down, as far as is known by now."""
-        cost = stall + slowdown
-        self._spent += cost
-        self._costs = [*self._costs[1 - _REMEMBERED :], cost]
-        self.checkpoints += 1
+    def captured(self, stall: float, slowdown: float = 0.0, *, count: int = 1, start: bool = True) -> None:
+        """Checkpoints were taken, `count` of them at about the same time, an iteration's `start` among them or not.
+
+        They stalled training, and their writing slowed it down, as far as is known by now.
+        """
+        self._spent += stall + slowdown
+        self._of_last = count
+        self._costs = [*self._costs[1 - _REMEMBERED :], (stall + slowdown) / count]
+        self.checkpoints += count
         self._last = self._total
+        if start:
+            self._last_start = self._total
         self._learn()
 
     def slowed(self, seconds: float) -> None:
-        """Writing the last checkpoint slowed training by so much more."""
+        """Writing the last checkpoints slowed training by so much more."""
         self._spent += seconds
         if self._costs:
-            self._costs[-1] += seconds
+            self._costs[-1] += seconds / self._of_last
         self._learn()
 
     def lost(self, seconds: float) -> None:
@@ -112,24 +150,35 @@ class AdaptivePolicy:
         """Whether to take a checkpoint now."""
         return self._total >= self._next
 
+    def due_start(self) -> bool:
+        """Whether the start of the next iteration is to be taken as well, now that the exit of a nested loop was."""
+        since = self._total - self._last_start
+        return since >= min(_STARTS * self._estimate / self._rate(), _START_GROWTH * self._last_start)
+
     def due_at_end(self) -> bool:
         """Whether to take one now that the loop is over: it serves what is logged after it."""
         if self._total <= self._last:
             return False
         share = self._budget * (_EARLY if self.checkpoints else 1.0)
-        return self._spent + self._estimate <= share * self._total
+        return self._spent + self._estimate <= share * (self._before + self._total)
+
+    def _rate(self) -> float:
+        """The aimed-at rate of loss."""
+        return self._budget * (_AIM_AT_FIRST if self._spent < _UNNOTICED else _AIM)
 
     def _learn(self) -> None:
         # The last one may be the first of a state that has grown; a single slow one is noise.
         if len(self._costs) == 1:
-            self._estimate = self._costs[0]
+            self._estimate = self._costs[0] * self._later
+        elif len(self._costs) == 2:
+            self._estimate = self._costs[1]  # a run's first one is like no other
         elif self._costs:
             self._estimate = max(_middle(self._costs), min(self._costs[-2:]))
         self._plan()
 
     def _plan(self) -> None:
         cost, budget = self._estimate, self._budget
-        allowed = (self._spent + cost) / (budget * _EARLY)
+        allowed = max((self._spent + cost) / (budget * _EARLY), (self._spent + _DEARER * cost) / budget) - self._before
         growing = max(_GROWTH * self._last, cost / (budget * _CLOSEST))
-        wanted = self._last + min(cost / (budget * _AIM), growing)
+        wanted = self._last + min(cost / self._rate(), growing)
         self._next = max(allowed, wanted, self._not_before)

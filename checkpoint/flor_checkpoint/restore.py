@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import GeneratorType
 
 from flor_checkpoint import rebuild, rebuild_arrays, rebuild_iterators, rebuild_objects
-from flor_checkpoint.compare import Differences, Digests, differences
+from flor_checkpoint.compare import NO_CLOCKS, Clocked, Differences, Digests, differences
 from flor_checkpoint.contents import SAME_BYTES, NoContents, memory_bytes
 from flor_checkpoint.encode import new_walker
 from flor_checkpoint.errors import CheckpointError
@@ -46,12 +47,14 @@ class Restorer:
         self._entry: Walker | None = None
         self._stash: dict[int, bytes] = {}
         self._replaced: list[object] = []
+        self._environ: dict[str, str] = {}
 
     def baseline(self, namespaces: Namespaces) -> None:
         """Look at the live objects at loop entry; they are held from now on."""
         walker = new_walker(self._book, NoContents(), None)
         walker.walk(namespaces)
         self._entry = walker
+        self._environ = dict(os.environ)
         self._stash = {}
         total = 0
         for memory in walker.memories.values():
@@ -83,15 +86,20 @@ class Restorer:
                 if value is not rebuild.LOST and (name not in live or live[name] is not value)
             }
             unbind[space] = [name for name in live if name not in names and not name.startswith("__")]
-        restore_process_state(snapshot.process)
+        restore_process_state(snapshot.process, self._environ)
         return Restored(bindings, unbind, builder.missing, builder.mismatched, builder.notes)
 
     def differences(
-        self, snapshot: Snapshot, namespaces: Namespaces, *, but: Collection[tuple[str, str]] = ()
+        self,
+        snapshot: Snapshot,
+        namespaces: Namespaces,
+        *,
+        but: Collection[tuple[str, str]] = (),
+        clocked: Clocked = NO_CLOCKS,
     ) -> Differences:
         """What of the live state is not, bit for bit, what the snapshot has. Needs `baseline` as `restore` does.
 
-        `but`: (namespace, name) of what nobody reads any more and is not asked about.
+        `but`: (namespace, name) of what nobody reads any more and is not asked about. `clocked`: what tells the time.
         """
         if self._entry is None:
             raise CheckpointError("Restorer.differences needs Restorer.baseline at loop entry first")
@@ -99,7 +107,7 @@ class Restorer:
         walker = new_walker(self._book, contents, self._entry.memo)
         walker.walk(namespaces)
         contents.finish(walker)
-        return differences(snapshot, walker, process_state(), but)
+        return differences(snapshot, walker, process_state(self._environ), but, clocked)
 
     def _build(
         self, entry: Walker, snapshot: Snapshot, generators: Mapping[int, object]

@@ -56,10 +56,10 @@ class Slowdown:
         """A checkpoint was handed to the writer."""
         self.watching = True
 
-    def iteration(self, seconds: float) -> float:
-        """An iteration ran while a checkpoint was written; once that is done, the seconds that it cost, else 0."""
+    def iteration(self, seconds: float, count: int = 1) -> float:
+        """`count` iterations ran while a checkpoint was written; once that is done, the seconds that it cost, else 0."""
         if len(self._alone) >= _ENOUGH:
-            self._excess += seconds - _middle(self._alone)
+            self._excess += seconds - count * _middle(self._alone)
         if self._writing.busy:
             return 0.0
         self.watching = False

@@ -38,6 +38,16 @@ class Snapshot:
         return written
 
 
+def _settled(node: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The node of a piece of memory with its content as such nodes have it that were complete when they were made."""
+    content = node[3]
+    if isinstance(content, list) and len(content) == 2:
+        return (*node[:3], tuple(content))
+    if isinstance(content, list) and isinstance(content[0], bytes):
+        return (*node[:3], content[0])
+    return node
+
+
 def load(manifest: Manifest, packs: Path, *, trust: bool) -> Snapshot:
     """Read a checkpoint; BadCheckpoint if a byte of it is not what was written.
 
@@ -58,7 +68,7 @@ def load(manifest: Manifest, packs: Path, *, trust: bool) -> Snapshot:
         return Snapshot(
             manifest=manifest,
             trusted=trust,
-            nodes=graph["nodes"],
+            nodes=[_settled(node) if node[0] == "memory" else node for node in graph["nodes"]],
             origins=graph["origins"],
             roots=graph["roots"],
             process=graph["process"],

@@ -168,6 +168,8 @@ class Writer:
         wanted: dict[str, None] = {}
         for blob in blobs:
             time.sleep(0)  # whoever waits for the interpreter lock gets it now, not after its five milliseconds
+            if blob.settle is not None and blob.settle():
+                continue
             name = blob.cell[0]
             chunks: list[Buffer] | None = None
             if name is None:

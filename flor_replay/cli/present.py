@@ -62,6 +62,12 @@ def show_proposal(proposal: Proposal, screen: Console, *, every_run: bool = Fals
         about = duration(seconds) if seconds else ""
         table.add_row(named, *count, _statements(version, brief), _executed(version, every_run), about)
     screen.print(table)
+    replayed = sum(len(v.needs) for v in proposal.to_replay)
+    for sentence, runs in proposal.since.items():
+        whose = "" if len(runs) >= replayed else f" ({plural(len(runs), 'run')})"
+        screen.print(Text(f"since then: {sentence}{whose}", style="yellow"))
+    if proposal.fewer:
+        screen.print(Text(proposal.fewer, style="yellow"))
     for sentence in proposal.left_aside:
         screen.print(Text(f"left aside: {sentence}", style="yellow"))
     for run, reason in proposal.left_out:
@@ -185,6 +191,12 @@ def _details(report: RunReport) -> Iterator[Text]:
     left_out = sorted({name for v in report.verdicts for name in v.left_out})
     if left_out:
         yield Text(f"not compared, they read the clock: {', '.join(left_out)}", style="dim")
+    moments = sorted({name for v in report.verdicts for name in v.of_the_replay})
+    if moments:
+        yield Text(
+            f"{', '.join(moments)}: read from a clock or from the machine, so what stands there is about the replay",
+            style="yellow",
+        )
     for note in dict.fromkeys(report.notes):
         yield Text(note, style="dim")
 

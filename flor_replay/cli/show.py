@@ -86,6 +86,8 @@ def _close(name: str, store: str) -> str:
     from flor_replay.store.runs import all_runs
 
     with records.connect() as connection:
-        rows = records.fetch(connection, f"select distinct name from ({records.table(all_runs(store))}) limit 10000")
+        rows = records.fetch(
+            connection, f"select distinct name from ({records.table(connection, all_runs(store))}) limit 10000"
+        )
     found = difflib.get_close_matches(name, [str(row[0]) for row in rows if row[0]], n=3)
     return f" (there is {', '.join(found)})" if found else ""

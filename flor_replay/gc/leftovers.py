@@ -95,11 +95,27 @@ def _find(store: Path, runs: Sequence[Run]) -> Iterator[tuple[Path, str]]:
         elif _is_old(folder) and not any((folder / name).exists() for name in ("log.jsonl", "log.parquet", "run.json")):
             yield folder, "runs that never began"
     yield from _versions(store, [run for run in runs if run.run not in abandoned])
+    yield from _contexts(store, runs)
 
 
 def _graphs_alone(checkpoints: Path) -> list[Path]:
     """Graphs without a manifest: their checkpoint was never finished, or is removed."""
     return [path for path in checkpoints.glob("*.graph") if not path.with_suffix(".json").exists() and _is_old(path)]
+
+
+def _contexts(store: Path, runs: Sequence[Run]) -> Iterator[tuple[Path, str]]:
+    """Build contexts of processes that left no run (any more), and listings of packages that no context has."""
+    named = {str(run.info.get("context")) for run in runs}
+    packages = set()
+    for path in sorted((store / "contexts").glob("*.json")):  # the listings come last
+        if path.stem.startswith("packages-"):
+            if path.stem.removeprefix("packages-") not in packages and _is_old(path):
+                yield path, "listings of packages that no run had"
+        elif path.stem not in named and _is_old(path):
+            yield path, "contexts that no run has"
+        else:
+            context = layout.read_json(str(path))
+            packages.add(str(context.get("packages")) if isinstance(context, dict) else "")
 
 
 def _versions(store: Path, runs: Sequence[Run]) -> Iterator[tuple[Path, str]]:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from flor_checkpoint import NotCaptured
 
 
+RESTORE_SECONDS = 0.01  # of a small state, and what each byte adds
+RESTORE_SECONDS_PER_BYTE = 0.25e-9
 Point: TypeAlias = Literal["start", "exit", "end"]
 _POINTS: Mapping[str, Point] = {"start": "start", "exit": "exit", "end": "end"}
 
@@ -39,6 +41,7 @@ class RestorePoint:
     nested: str | None
     lost: tuple[Lost, ...] = ()  # what the checkpoint lacks of the state
     dead: tuple[str, ...] = ()  # access paths of those among them that the rest of the run cannot read
+    restore_seconds: float = 0.02  # estimate
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -67,6 +70,7 @@ class MainLoop:
     ended_seq: int | None
     nested: Mapping[int, tuple[str, ...]] = field(default_factory=dict)  # iteration -> names of loops in it, in order
     nested_ended_seq: Mapping[tuple[int, str], int] = field(default_factory=dict)
+    nested_seconds: Mapping[int, float] = field(default_factory=dict)  # iteration -> of the loops in it, together
     repeated_nested: frozenset[int] = frozenset()  # iterations in which a nested loop of one name ran more than once
     points: tuple[RestorePoint, ...] = ()
 
@@ -107,7 +111,7 @@ def _loop_events(connection: duckdb.DuckDBPyConnection, runs: Sequence[Run]) -> 
     rows = records.fetch(
         connection,
         "select run, event, loops, occurrences, indices, kind, iterations, seconds, began, ended_by, seq "
-        f"from ({records.table(runs, loops=True)}) where event <> 'value' and len(loops) <= 2",
+        f"from ({records.table(connection, runs, loops=True)}) where event <> 'value' and len(loops) <= 2",
     )
     found: dict[str, list[_Event]] = {}
     for run, event, loops, occurrences, indices, *rest in rows:
@@ -142,15 +146,18 @@ def _main_loop(
     run: Run, events: Sequence[_Event], begin: _Event, ordinal: int, durations: Mapping[int, _Event]
 ) -> MainLoop:
     name, occurrence = begin.loops[0], begin.occurrences[0]
-    complete = 0
-    while complete in durations:
-        complete += 1
+    seconds: list[float] = []
+    for index in sorted(durations):  # one stands for all since the one before
+        count = index + 1 - len(seconds)
+        seconds += [float(durations[index].seconds or 0.0) / count] * count
+    complete = len(seconds)
     end = next(
         (e for e in events if e.event == "end" and e.loops == (name,) and e.occurrences == (occurrence,)),
         None,
     )
     nested: dict[int, list[str]] = {}
     ended: dict[tuple[int, str], int] = {}
+    inside: dict[int, float] = {}
     repeated = set()
     for event in events:
         if (
@@ -162,9 +169,10 @@ def _main_loop(
             index = event.indices[0]
             nested.setdefault(index, []).append(event.loops[1])
             ended[(index, event.loops[1])] = int(event.seq or 0)
+            inside[index] = inside.get(index, 0.0) + float(event.seconds or 0.0)
             if event.occurrences[1] > 0 or event.ended_by != "exhausted":
                 repeated.add(index)
-    first = durations.get(0)
+    first = durations[min(durations)] if durations else None
     return MainLoop(
         ordinal=ordinal,
         name=name,
@@ -172,12 +180,13 @@ def _main_loop(
         kind=begin.kind or "iterator",
         iterations=complete,
         ended_by=end.ended_by if end else None,
-        seconds=tuple(float(durations[i].seconds or 0.0) for i in range(complete)),
+        seconds=tuple(seconds),
         prefix_seconds=float(first.began or 0.0) if first else 0.0,
         began_seq=int(begin.seq or 0),
         ended_seq=int(end.seq) if end and end.seq is not None else None,
         nested={index: tuple(names) for index, names in nested.items()},
         nested_ended_seq=ended,
+        nested_seconds=inside,
         repeated_nested=frozenset(repeated),
         points=tuple(_points(run, name, occurrence, ordinal)),
     )
@@ -209,6 +218,7 @@ def _points(run: Run, name: str, occurrence: int, ordinal: int) -> list[RestoreP
                 index=int(str(point.get("index"))),
                 nested=str(nested) if nested is not None else None,
                 lost=tuple(lost),
+                restore_seconds=RESTORE_SECONDS + manifest.bytes_logical * RESTORE_SECONDS_PER_BYTE,
             )
         )
     return found

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import heapq
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from flor_instrument import Place
 
-from flor_replay.plan.facts import MainLoop, RestorePoint, RunFacts
+from flor_replay.plan.facts import MainLoop, RunFacts
 from flor_replay.plan.segments import Segment
+from flor_replay.plan.walk import Asked, Walk
 
 START_UP_SECONDS = 2.0  # of an interpreter with torch, where no run says better
-RESTORE_SECONDS = 0.05
+CLOSE = 1.02  # to the ideal: it need not be better
+CUT_SECONDS = 1.0  # what takes less is not cut: a second worker has its own prefix to run
+WORKER_SECONDS = 0.15  # of a worker forked from a warm parent: its sandbox, its end, its verdict
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,9 @@ class Need:
     carried: str | None = None  # why the patch's own state lives across iterations; None if it does not
     nested_carried: bool = False  # it lives across the nested loop's iterations
     iterations: frozenset[int] | None = None  # only these of the main loop; None for all
+    effects: str | None = (
+        None  # why the patch may change what training computes; None: the source shows that it does not
+    )
 
 
 @dataclass(frozen=True)
@@ -38,243 +45,200 @@ class RunPlan:
         return sum(segment.seconds for segment in self.segments)
 
 
-def plan_run(facts: RunFacts, need: Need, workers: int) -> RunPlan:
-    """Segments for one run. `workers` is how many could work on this run alone."""
-    start_up = facts.start_up_seconds if facts.start_up_seconds is not None else START_UP_SECONDS
+def plan_run(facts: RunFacts, need: Need, start: float = WORKER_SECONDS) -> RunPlan:
+    """What is executed for one run, by one worker. `start`: seconds until a worker executes the script."""
     main = facts.main
     if main is None:
-        return _whole(facts, start_up, "no flor.loop was recorded")
+        return _whole(facts, start, "no flor.loop was recorded")
     if main.iterations == 0:
-        return _whole(facts, start_up, "no iteration of the main loop was completed")
+        return _whole(facts, start, "no iteration of the main loop was completed")
     if facts.status == "finished" and main.ended_by is None:
         # `bar = tqdm(flor.loop(...))`, left by break: the loop lives as long as the script's own name for it.
         return _whole(
-            facts, start_up, "the script left the main loop early and kept its iterator: where it went on is unknown"
+            facts, start, "the script left the main loop early and kept its iterator: where it went on is unknown"
         )
     if need.carried:
-        return _whole(facts, start_up, f"the added code keeps state across iterations: {need.carried}")
-    plan = _Planner(facts, main, need, workers, start_up).plan()
-    return replace(plan, segments=tuple(knowing_dead(main, segment) for segment in plan.segments))
+        return _whole(facts, start, f"the added code keeps state across iterations: {need.carried}")
+    return _Planner(facts, main, need, start).plan()
 
 
 def knowing_dead(main: MainLoop, segment: Segment) -> Segment:
     """The segment, told what its checkpoints lack and nothing that it executes can read."""
-    used = {segment.restore, *(checkpoint for _, _, checkpoint in segment.exits)}
+    used = segment.checkpoints
     dead = [(point.checkpoint, path) for point in main.points if point.checkpoint in used for path in point.dead]
     return replace(segment, dead=tuple(dead))
 
 
-def _whole(facts: RunFacts, start_up: float, reason: str) -> RunPlan:
-    return RunPlan(facts.run, (whole(facts, start_up),), reason)
+def _whole(facts: RunFacts, start: float, reason: str) -> RunPlan:
+    return RunPlan(facts.run, (whole(facts, start),), reason)
 
 
-def whole(facts: RunFacts, start_up: float = START_UP_SECONDS) -> Segment:
+def whole(facts: RunFacts, start: float = WORKER_SECONDS) -> Segment:
     """Everything; of a run that was cut off in its main loop only what it had completed (the rest may be endless)."""
-    segment = Segment("whole", seconds=facts.seconds + start_up, prefix=True, suffix=True)
+    segment = Segment("whole", seconds=facts.seconds + start, prefix=True, suffix=True)
     main = facts.main
     if facts.status not in ("crashed", "stopped") or main is None or main.ended_by is not None or not main.iterations:
         return segment
     return replace(segment, loop=main.ordinal, stop=main.iterations)
 
 
-_TOP = {Place.BEFORE_NESTED, Place.ITERATION, Place.NESTED}
-_BOTTOM = {Place.AFTER_NESTED, Place.BETWEEN_NESTED}
+_TOP = {Place.BEFORE_NESTED, Place.ITERATION}
+_INSIDE = _TOP | {Place.NESTED, Place.AFTER_NESTED, Place.BETWEEN_NESTED}
 
 
 class _Planner:
-    def __init__(self, facts: RunFacts, main: MainLoop, need: Need, workers: int, start_up: float) -> None:
+    def __init__(self, facts: RunFacts, main: MainLoop, need: Need, start: float) -> None:
         self._facts = facts
         self._main = main
         self._need = need
-        self._workers = max(1, workers)
-        self._start_up = start_up + main.prefix_seconds
+        self._begin = start + main.prefix_seconds
         self._before = bool(need.places & {Place.BEFORE, Place.BETWEEN})
         self._after = bool(need.places & {Place.AFTER, Place.BETWEEN}) and main.ended_by is not None
-        self._iterations = bool(need.places & (_TOP | _BOTTOM))
-        points = [point for point in main.points if point.complete]
-        self._starts = {p.index: p for p in points if p.at == "start" and p.index < main.iterations}
-        self._exits = {(p.index, p.nested): p for p in points if p.at == "exit"}
-        self._end = next((p for p in points if p.at == "end"), None) if main.ended_by == "exhausted" else None
+        asked = Asked(
+            top=bool(need.places & _TOP),
+            nested=Place.NESTED in need.places or need.nested_carried,
+            proof=need.effects is not None,
+        )
+        self._walk = Walk(main, asked)
+        ends = [point for point in main.points if point.complete and point.at == "end"]
+        self._end = ends[0] if ends and main.ended_by == "exhausted" else None
 
     def plan(self) -> RunPlan:
-        if not self._iterations:
-            return self._outside()
-        wanted = self._wanted()
-        if not wanted:
-            return RunPlan(self._facts.run, (), "none of its iterations is asked for")
-        plans = [(self._edges(self._whole_iterations(wanted)), self._reason())]
-        skipping = self._skipped(wanted)
-        if skipping:
-            rest = self._whole_iterations(wanted - skipping)
-            plans.append(
-                (
-                    self._edges([*rest, *self._exit_segments(sorted(skipping))]),
-                    "the nested loop is skipped where the state at its exit was captured",
-                )
-            )
-        segments, reason = min(plans, key=lambda plan: makespan([s.seconds for s in plan[0]], self._workers))
-        return RunPlan(self._facts.run, tuple(segments), reason)
+        run = self._facts.run
+        wanted = self._wanted() if self._need.places & _INSIDE else []
+        if not wanted and not self._before and not self._after:
+            inside = bool(self._need.places & _INSIDE)
+            return RunPlan(run, (), "none of its iterations is asked for" if inside else "nothing to execute")
+        segment = self._segment(wanted, prefix=self._before, suffix=self._after)
+        return RunPlan(run, (segment,), self._reason(segment, wanted))
 
-    def _whole_iterations(self, wanted: set[int]) -> list[Segment]:
-        """Whole iterations, each group from the checkpoint before it; or all from the start, where that is quicker."""
-        if not wanted:
-            return []
-        groups = [segment for group in _runs_of(wanted) for segment in self._iteration_segments(group)]
-        first, last = min(wanted), max(wanted)
-        through = self._iteration_segments(range(first, last + 1))
-        return min(groups, through, key=lambda plan: makespan([s.seconds for s in plan], self._workers))
+    def halves(self, segment: Segment) -> tuple[Segment, Segment] | None:
+        """A segment in two of about equal time; None where that cannot be."""
+        wanted = sorted(segment.kept())
+        half = sum(self._main.seconds[index] for index in wanted) / 2
+        borders = set(self._walk.borders)
+        best: tuple[float, int] | None = None
+        before = 0.0
+        for place, index in enumerate(wanted):
+            if place and (index in borders or index - 1 != wanted[place - 1]):
+                best = min(best or (float("inf"), 0), (abs(before - half), place))
+            before += self._main.seconds[index]
+        if best is None:
+            return None
+        cut = best[1]
+        first = self._segment(wanted[:cut], prefix=segment.prefix, suffix=False)
+        return first, self._segment(wanted[cut:], prefix=False, suffix=segment.suffix)
 
-    def _reason(self) -> str:
-        if self._starts:
-            return "whole iterations"
-        lacking = next((point for point in self._main.points if not point.complete), None)
-        if lacking is not None:
-            return f"whole iterations from the start: {lacking.missing[0]} could not be captured"
-        return "whole iterations from the start: no checkpoint was taken"
-
-    def _wanted(self) -> set[int]:
+    def _wanted(self) -> list[int]:
         every = range(self._main.iterations)
         chosen = self._need.iterations
-        return set(every) if chosen is None else {index for index in every if index in chosen}
+        return list(every) if chosen is None else [index for index in every if index in chosen]
 
-    def _outside(self) -> RunPlan:
-        run = self._facts.run
-        segments = []
-        if self._before:
-            segments.append(Segment("prefix", self._main.ordinal, seconds=self._start_up, prefix=True))
-        if self._after:
-            if self._end is not None:
-                end = Segment(
-                    "suffix",
-                    self._main.ordinal,
-                    restore=self._end.checkpoint,
-                    suffix=True,
-                    seconds=self._start_up + RESTORE_SECONDS + self._suffix_seconds(),
-                )
-                segments.append(end)
-            else:
-                last = max((index for index in self._starts), default=0)
-                segments.append(self._iteration_segment(last, last, self._main.iterations, suffix=True))
-        return RunPlan(run, tuple(segments), "the main loop is not executed" if segments else "nothing to execute")
-
-    def _suffix_seconds(self) -> float:
-        rest = self._facts.seconds - self._main.prefix_seconds - sum(self._main.seconds)
-        return max(0.0, rest)
-
-    def _skipped(self, wanted: set[int]) -> set[int]:
-        """The iterations of which only the part after the nested loops is executed."""
-        if self._need.places & _TOP or self._need.nested_carried:
-            return set()
-        return {
-            index
-            for index in wanted
-            if index not in self._main.repeated_nested
-            and self._main.nested.get(index)
-            and all((index, name) in self._exits for name in self._main.nested[index])
-        }
-
-    def _exit_segments(self, indices: Sequence[int]) -> list[Segment]:
-        pieces = min(self._workers, max(1, len(indices) // 4))
-        segments = []
-        for part in range(pieces):
-            mine = indices[part * len(indices) // pieces : (part + 1) * len(indices) // pieces]
-            exits = tuple(
-                (index, name, self._exits[(index, name)].checkpoint)
-                for index in mine
-                for name in self._main.nested[index]
-            )
-            seconds = self._start_up + len(exits) * RESTORE_SECONDS
-            segments.append(
-                Segment("exits", self._main.ordinal, mine[0], mine[0], mine[-1] + 1, exits=exits, seconds=seconds)
-            )
-        return segments
-
-    def _iteration_segments(self, group: range) -> list[Segment]:
-        """`group` cut at checkpoints into pieces of about equal work."""
-        work = sum(self._main.seconds[group.start : group.stop])
-        pieces = max(1, min(self._workers, int(work / max(self._start_up, 0.2))))
-        first = self._start_before(group.start)
-        cuts = [group.start]
-        borders = sorted(index for index in self._starts if group.start < index < group.stop)
-        for piece in range(1, pieces):
-            ideal = work * piece / pieces
-            best = min(
-                (b for b in borders if b > cuts[-1]),
-                key=lambda b: abs(sum(self._main.seconds[group.start : b]) - ideal),
-                default=None,
-            )
-            if best is not None:
-                cuts.append(best)
-        segments = []
-        for place, cut in enumerate(cuts):
-            stop = cuts[place + 1] if place + 1 < len(cuts) else group.stop
-            segments.append(self._iteration_segment(first if place == 0 else cut, cut, stop))
-        return segments
-
-    def _start_before(self, index: int) -> int:
-        return max((start for start in self._starts if start <= index), default=0)
-
-    def _iteration_segment(self, first: int, start: int, stop: int, *, suffix: bool = False) -> Segment:
-        point: RestorePoint | None = self._starts.get(first) if first > 0 else None
-        seconds = self._start_up + sum(self._main.seconds[first:stop]) + (self._suffix_seconds() if suffix else 0.0)
-        return Segment(
-            "iterations",
+    def _segment(self, wanted: Sequence[int], *, prefix: bool, suffix: bool) -> Segment:
+        steps, seconds = self._walk.steps(wanted)
+        end = None
+        if suffix:
+            rest = self._facts.seconds - self._main.prefix_seconds - sum(self._main.seconds)
+            seconds += max(0.0, rest)
+            place = steps[-1].stop if steps else 0
+            if place < self._main.iterations:
+                if self._end is not None:
+                    end = self._end.checkpoint
+                    seconds += self._end.restore_seconds
+                else:
+                    last = self._main.iterations - 1
+                    steps, cost = self._walk.steps([*wanted, last])
+                    seconds = cost + max(0.0, rest)
+                    # It is executed for what follows it: its own values are not asked for.
+                    first = steps[-1].keep[0]
+                    steps[-1] = replace(steps[-1], keep=(first, last))
+        made = Segment(
+            "part",
             self._main.ordinal,
-            first,
-            start,
-            stop,
-            restore=point.checkpoint if point else None,
+            tuple(steps),
+            end,
+            prefix=prefix,
             suffix=suffix,
-            seconds=seconds,
+            seconds=self._begin + seconds,
         )
+        return knowing_dead(self._main, made)
 
-    def _edges(self, segments: list[Segment]) -> list[Segment]:
-        """See that what is logged before and after the loop is executed by somebody, where it is asked for."""
-        made = list(segments)
-        if self._before:
-            place = next((i for i, s in enumerate(made) if s.kind == "iterations"), 0)
-            made[place] = replace(made[place], prefix=True)
-        if self._after:
-            last = next(
-                (i for i, s in enumerate(made) if s.kind == "iterations" and s.stop == self._main.iterations),
-                None,
-            )
-            if last is not None:
-                longer = made[last].seconds + self._suffix_seconds()
-                made[last] = replace(made[last], suffix=True, seconds=longer)
-            else:
-                made += [
-                    s
-                    for s in _Planner(
-                        self._facts,
-                        self._main,
-                        Need(frozenset({Place.AFTER})),
-                        self._workers,
-                        self._start_up - self._main.prefix_seconds,
-                    )
-                    ._outside()
-                    .segments
-                ]
-        return made
+    def _reason(self, segment: Segment, wanted: Sequence[int]) -> str:
+        if not segment.steps:
+            return "the main loop is not executed"
+        skipped = {index for step in segment.steps for index, _, _ in step.exits}
+        reasons = []
+        if skipped:
+            reasons.append("the nested loop is skipped where the state at its exit was captured")
+        if not skipped.issuperset(wanted):
+            reasons.append(self._why_not_skipped(segment, [index for index in wanted if index not in skipped]))
+        if self._need.effects is not None and segment.checkpoints:
+            reasons.append(f"the added code may change what training computes ({self._need.effects}): it is tried")
+        return "; ".join(reasons)
 
-
-def _runs_of(indices: Collection[int]) -> list[range]:
-    """Consecutive indices as ranges."""
-    found: list[range] = []
-    for index in sorted(indices):
-        if found and found[-1].stop == index:
-            found[-1] = range(found[-1].start, index + 1)
+    def _why_not_skipped(self, segment: Segment, executed: Sequence[int]) -> str:
+        if Place.NESTED in self._need.places:
+            why = "the statement stands in the nested loop"
+        elif self._need.nested_carried:
+            why = "the added code keeps state in the nested loop"
+        elif not any(self._main.nested.get(index) for index in executed):
+            why = "there is no nested loop"
+        elif all(self._walk.skips(index) is False and index in self._walk.captured for index in executed):
+            why = "the nested loop takes less than putting its exit's state back"
         else:
-            found.append(range(index, index + 1))
-    return found
+            why = "the state at the nested loop's exit was not captured"
+        if segment.checkpoints:
+            return f"whole iterations: {why}"
+        lacking = next((point for point in self._main.points if not point.complete), None)
+        if lacking is not None:
+            return f"whole iterations from the start ({why}): {lacking.missing[0]} could not be captured"
+        if not self._main.points:
+            return f"whole iterations from the start ({why}): no checkpoint was taken"
+        return f"whole iterations from the start: {why}"
+
+
+def share_out(
+    plans: Mapping[str, RunPlan],
+    about: Mapping[str, tuple[RunFacts, Need]],
+    workers: int,
+    start: float = WORKER_SECONDS,
+) -> dict[str, RunPlan]:
+    """The plans with their longest segments cut in two, as long as `workers` are done sooner for it."""
+    segments = [(segment, run) for run, plan in plans.items() for segment in plan.segments]
+    chosen, best = segments, makespan([segment.seconds for segment, _ in segments], workers)
+    # An ideal share of the work for everybody: where every piece is a small part of it, they fit together.
+    ideal = sum(segment.seconds for segment, _ in segments) / max(1, workers)
+    waiting = [(-segment.seconds, place) for place, (segment, _) in enumerate(segments)]
+    heapq.heapify(waiting)
+    segments = list(segments)
+    while waiting and best > CLOSE * ideal and -waiting[0][0] >= max(CUT_SECONDS, ideal / 8):
+        place = heapq.heappop(waiting)[1]
+        segment, run = segments[place]
+        facts, need = about[run]
+        halves = None
+        if segment.kind == "part" and facts.main is not None:
+            halves = _Planner(facts, facts.main, need, start).halves(segment)
+        if halves is None:
+            continue
+        segments[place] = halves[0], run
+        segments.append((halves[1], run))
+        heapq.heappush(waiting, (-halves[0].seconds, place))
+        heapq.heappush(waiting, (-halves[1].seconds, len(segments) - 1))
+        now = makespan([segment.seconds for segment, _ in segments], workers)
+        if now < best:  # few pieces before many: each has its own prefix to run
+            chosen, best = list(segments), now
+    segments = chosen
+    found: dict[str, list[Segment]] = {run: [] for run in plans}
+    for segment, run in segments:
+        found[run].append(segment)
+    return {run: replace(plan, segments=tuple(found[run])) for run, plan in plans.items()}
 
 
 def makespan(seconds: Sequence[float], workers: int) -> float:
     """Time until the last of these tasks is done when the longest go first to whoever is free (Graham's LPT)."""
     loads = [0.0] * max(1, workers)
     for task in sorted(seconds, reverse=True):
-        place = loads.index(min(loads))
-        loads[place] += task
+        heapq.heapreplace(loads, loads[0] + task)
     return max(loads) if seconds else 0.0
 
 

@@ -25,9 +25,20 @@ def log(name: str, value: T) -> T:
     Numbers, text, booleans, None, nested lists and dicts, numpy and torch scalars and arrays keep their types; anything
     else is kept as its ``repr`` with one warning. The value is taken as it is now. Never raises because of the value.
     """
-    session = _session._current or _session.current()
-    if session is not None:
+    session = _session._current
+    if session is None:
+        session = _session.current()
+        if session is None:
+            return value
+    extend = session.extend
+    if extend is None or type(value) is not float or type(name) is not str:
         session.log(name, value)
+        return value
+    # What `Session.log` does for these, without the call: it is in the innermost loop.
+    level = session.stack.levels[-1]
+    extend((name, value, level, level.index))
+    if len(session.queue) > session.full:
+        session.flush()
     return value
 
 
@@ -93,12 +104,11 @@ def checkpointing(**objects: object) -> Iterator[None]:
 def commit() -> None:
     """End the current run and make its records visible together; the next record begins a run with a new tstamp.
 
-    For long-running processes. It happens by itself when the process ends.
+    For long-running processes. It happens by itself when the process ends. In a process whose code calls it, what is logged
+    is not visible to others before, and every thread, every asyncio task and every forked worker of a server has a run of
+    its own: requests that are served beside each other do not mix. Inside a loop the next run goes on at the same place.
     """
-    session = _session.running()
-    if session is not None:
-        session.end("finished")
-        _session.renew()
+    _session.commit()
 
 
 def dataframe(
@@ -110,6 +120,7 @@ def dataframe(
     source: str | None = None,
     diverged: bool = False,
     fidelity: bool = False,
+    context: bool = False,
 ) -> pd.DataFrame:
     """One row for each loop path at the deepest level that the `names` share, with a column for each name.
 
@@ -121,7 +132,8 @@ def dataframe(
     only runs of this script. `source`: "recorded" or "backfilled" only. `diverged`: also values of replays that did not
     reproduce the recorded ones. `fidelity`: adds the columns ``<name>_fidelity`` (the verdict on the value) and
     ``<name>_placed_by`` (who placed its statement: "recorded" for none but the run itself, "tool", or a person who
-    "accepted" an unsure place or "edited" the version's file).
+    "accepted" an unsure place or "edited" the version's file). `context`: adds columns of each run's build context
+    (`flor_replay.store.contexts.COLUMNS`): caller, workflow, task, branch, host, packages aside.
 
     Raises `flor_replay.errors.StoreError` where there is no store.
     """
@@ -139,11 +151,13 @@ def dataframe(
         source=source,
         diverged=diverged,
         fidelity=fidelity,
+        context=context,
     )
 
 
 def query(sql: str, *, root: str | None = None) -> pd.DataFrame:
-    """The result of a DuckDB query over the views ``runs``, ``logs``, ``loops``, ``checkpoints`` and ``replays``.
+    """The result of a DuckDB query over the views ``runs``, ``logs``, ``loops``, ``checkpoints``, ``replays``, and of build context
+    ``contexts``, ``callers`` and ``packages``.
 
     Raises `flor_replay.errors.QueryError` with DuckDB's own words when the query is wrong.
     """

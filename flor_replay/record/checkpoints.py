@@ -1,7 +1,8 @@
 """The recorder's part in loops: durations and values to the journal, state to checkpoints.
 
-A main loop's iteration that is due gets its restore points in pairs: the exit of the loops nested in it, and the start of
-the next iteration. What the two share is stored once. A last checkpoint stands at the loop's end.
+A main loop's iteration that is due is captured at the exit of the loops nested in it: what stands after them can be executed
+without them. The start of the next iteration is captured where there is no nested loop, and now and then beside an exit: what
+the two share is stored once. A last checkpoint stands at the loop's end.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import sys
 import threading
 import weakref
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, thread_time
 
 from flor_replay.record import frames
 from flor_replay.record.foreign import ForeignModules
@@ -38,6 +39,7 @@ class Recorder:
         self._entered = 0
         self._enabled = os.environ.get("FLOR_CHECKPOINTS", "on").lower() not in ("off", "0", "no")
         self._enabled = self._enabled and session.info["rank"] == 0
+        self._always = os.environ.get("FLOR_CHECKPOINTS", "").lower() == "all"  # whatever it costs: for tests
         # State is read from the frames of the thread that trains; a second thread's loops are logged only.
         self._thread = threading.get_ident()
 
@@ -47,6 +49,9 @@ class Recorder:
     def skips(self, loop: LoopIterator) -> bool:
         return False
 
+    def stretches(self, loop: LoopIterator) -> bool:
+        return not self._always
+
     def loop_begins(self, loop: LoopIterator) -> None:
         if loop.depth == 0:
             self._session.note_world()
@@ -54,7 +59,7 @@ class Recorder:
             ordinal = self._entered
             self._entered += 1
             if self._enabled and ordinal < MAX_MAIN_LOOPS and threading.get_ident() == self._thread:
-                self._main = _MainLoop(self._session, loop, ordinal)
+                self._main = _MainLoop(self._session, loop, ordinal, self._always)
 
     def before_fetch(self, loop: LoopIterator) -> None:
         if self._main is not None and self._main.level is loop.level:
@@ -63,11 +68,11 @@ class Recorder:
     def iteration_begins(self, level: Level, value: object) -> None:
         self._session.note_value(level, value)
 
-    def iteration_ends(self, level: Level, seconds: float) -> None:
+    def iteration_ends(self, level: Level, seconds: float, count: int = 1) -> None:
         if not level.prefix:
             self._session.note_duration(level, seconds)
             if self._main is not None and self._main.level is level:
-                self._main.iteration_ends(seconds)
+                self._main.iteration_ends(seconds, count)
 
     def loop_ends(self, loop: LoopIterator, end: str) -> None:
         if loop.depth < 2 or end == "closed":
@@ -86,16 +91,40 @@ class Recorder:
             self._main.close()
             self._main = None
 
+    def go_on(self, session: Session) -> None:
+        """The run was committed inside its loop: tell `session` what the loop does from now on, and capture no more."""
+        self._session = session
+        self.forget()
+
     def forget(self) -> None:
         """In a forked child: take no checkpoints, and leave the parent's alone."""
         self._main = None
         self._enabled = False
 
 
+class _Stall:
+    """Seconds that the training thread loses to what is done here, as far as it is to blame.
+
+    Where other processes want the processor too the clock runs on while this thread has none, as it would have in training.
+    """
+
+    __slots__ = ("_cpu", "_wall")
+
+    def __init__(self) -> None:
+        self._wall, self._cpu = perf_counter(), thread_time()
+
+    def seconds(self) -> float:
+        return min(perf_counter() - self._wall, _WAITING * (thread_time() - self._cpu) + _UNSEEN_SECONDS)
+
+
+_WAITING = 2.0  # waiting for memory, locks and devices may double what the processor says
+_UNSEEN_SECONDS = 0.0005
+
+
 class _MainLoop:
     """Checkpoints of one main loop. Any failure in here switches checkpoints off and leaves training alone."""
 
-    def __init__(self, session: Session, loop: LoopIterator, ordinal: int) -> None:
+    def __init__(self, session: Session, loop: LoopIterator, ordinal: int, always: bool) -> None:
         assert loop.level is not None
         self.level = loop.level
         self._name = loop.name
@@ -104,10 +133,11 @@ class _MainLoop:
         self._ordinal = ordinal
         self._capturer: Capturer | None = None
         self._policy: AdaptivePolicy | None = None
-        self._always = os.environ.get("FLOR_CHECKPOINTS", "").lower() == "all"  # whatever it costs: for tests
-        self._wanted = False  # the running iteration is due: its exits and the next start are captured
+        self._always = always
+        self._wanted = False  # the running iteration is due: the exits of its nested loops are captured
         self._asked = -1  # the iteration for which the policy was asked
         self._taken = 0  # checkpoints of this group, so far
+        self._start = False  # an iteration's start among them
         self._stall = 0.0
         self._slowdown: Slowdown | None = None
         self._foreign: ForeignModules | None = None
@@ -116,19 +146,22 @@ class _MainLoop:
         if self._policy is None:
             self._guarded(self._enter)
             return
-        if self._wanted or (self._asked != self.level.index and self._due()):
+        if self._start_is_due():
+            self._start = True
             self._capture({"at": "start", "index": self.level.index + 1})
         if self._stall:
             self._finish_group()
 
-    def iteration_ends(self, seconds: float) -> None:
+    def iteration_ends(self, seconds: float, count: int) -> None:
         policy, slowdown = self._policy, self._slowdown
         if policy is not None and slowdown is not None:
             policy.iteration(seconds)
             if slowdown.watching:
-                policy.slowed(slowdown.iteration(seconds))
+                lost = slowdown.iteration(seconds, count)
+                if lost:
+                    policy.slowed(lost)
             else:
-                slowdown.quiet(seconds)
+                slowdown.quiet(seconds / count)
 
     def nested_ends(self, nested: LoopIterator) -> None:
         if self._policy is None:
@@ -155,14 +188,22 @@ class _MainLoop:
         if self._capturer is not None:
             self._guarded(self._capturer.close)
             self._capturer = None
+        if self._policy is not None:
+            self._session.note_lost(self._policy.spent, self._policy.estimate)
         self._policy = None
+
+    def _start_is_due(self) -> bool:
+        if self._asked != self.level.index:  # there was no nested loop to ask for
+            return self._due()
+        policy = self._policy
+        return self._wanted and policy is not None and (self._always or policy.due_start())
 
     def _due(self) -> bool:
         self._asked = self.level.index
         return self._policy is not None and (self._always or self._policy.due())
 
     def _enter(self) -> None:
-        began = perf_counter()
+        began, stall = perf_counter(), _Stall()
         from flor_checkpoint import AdaptivePolicy, Capturer, Slowdown
 
         session = self._session
@@ -178,8 +219,8 @@ class _MainLoop:
         self._capturer = capturer
         self._foreign = ForeignModules([module for _, module in frames.project_modules(session.root)])
         self._slowdown = Slowdown(capturer)
-        self._policy = AdaptivePolicy()
-        self._policy.baseline(perf_counter() - began, capturer.estimate)
+        self._policy = AdaptivePolicy(before=began - session.began + (session.info["start_up_seconds"] or 0.0))
+        self._policy.baseline(stall.seconds(), capturer.estimate, capturer.later)
 
     def _capture(self, point: dict[str, Any]) -> None:
         self._guarded(lambda: self._take(point))
@@ -187,7 +228,7 @@ class _MainLoop:
     def _take(self, point: dict[str, Any]) -> None:
         if self._capturer is None:
             return
-        began = perf_counter()
+        stall = _Stall()
         spaces, functions, unseen = frames.namespaces(self._session.root, self._session.explicit)
         where = {"loop": self._name, "occurrence": self.level.occurrence, "ordinal": self._ordinal, **point}
         where["files"] = frames.files_of(self._session.root, spaces, functions)
@@ -202,7 +243,7 @@ class _MainLoop:
         again = self._taken > 0
         if self._capturer.capture({**spaces, **running}, where, again=again) is not None:
             self._taken += 1
-        self._stall += perf_counter() - began
+        self._stall += stall.seconds()
 
     def _running(self) -> dict[str, dict[str, object]]:
         """The namespace of what the loop runs over, where its state is more than an index."""
@@ -214,7 +255,7 @@ class _MainLoop:
         policy = self._policy
         if policy is not None and self._stall:
             if self._taken:
-                policy.captured(self._stall)
+                policy.captured(self._stall, count=self._taken, start=self._start)
                 if self._slowdown is not None:
                     self._slowdown.watch()
             else:
@@ -222,7 +263,7 @@ class _MainLoop:
                 policy.skipped()
         self._stall = 0.0
         self._taken = 0
-        self._wanted = False
+        self._wanted = self._start = False
 
     def _guarded(self, action: Any) -> None:
         try:

@@ -41,6 +41,7 @@ def how_started(root: str) -> dict[str, Any]:
         "argv": sys.argv[1:],
         "cwd": relative(os.getcwd(), root),
         "flags": interpreter_flags(),
+        "paths": import_paths(root),
     }
     spec = getattr(sys.modules.get("__main__"), "__spec__", None)
     if script is None:
@@ -55,6 +56,23 @@ def how_started(root: str) -> dict[str, Any]:
         entry["kind"] = "script"
         entry["path"] = relative(script, root)
     return entry
+
+
+def hosted(root: str, application: str) -> dict[str, Any]:
+    """As `how_started`, of the project's file `application` that an installed program (gunicorn, flask) runs."""
+    entry = how_started(root)
+    return {
+        **entry,
+        "kind": "hosted",
+        "program": os.path.basename(main_file() or sys.argv[0]),
+        "path": relative(application, root),
+    }
+
+
+def import_paths(root: str) -> list[str]:
+    """The folders of PYTHONPATH, as the project names them."""
+    known = os.environ.get("PYTHONPATH")
+    return [relative(path, root) for path in known.split(os.pathsep)] if known else []
 
 
 def _notebook() -> str | None:
@@ -124,6 +142,16 @@ def packages() -> dict[str, str]:
         version = getattr(module, "__version__", None)
         if version is not None:
             found[name] = str(version)
+    return found
+
+
+def imported() -> list[str]:
+    """Those libraries and their packages, two names deep, in the order in which they were imported."""
+    found = []
+    for name, module in list(sys.modules.items()):
+        root, _, rest = name.partition(".")
+        if root in PACKAGES and "." not in rest and hasattr(module, "__path__"):
+            found.append(name)
     return found
 
 

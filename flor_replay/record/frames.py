@@ -45,6 +45,8 @@ def _looks_inside(path: str, root: str) -> bool:
     # Thousands of library files: the paths of most say it, without asking the file system about each of their folders.
     if is_library(path) and not _is_linked(path):
         return False
+    if not os.path.isabs(path) and not os.path.exists(path):
+        return False  # `torch.ops` says that it is `_ops.py`
     full = os.path.realpath(path)
     top = os.path.realpath(root) + os.sep
     environment = os.path.realpath(sys.prefix) + os.sep

@@ -2,12 +2,17 @@
 
 Every thread has its own stack of open levels. A level is opened by a loop's first ``next()`` and closed when the loop is
 exhausted, or when Python drops its iterator: that is when ``break``, ``return`` or an exception leaves the ``for``.
+
+Iterations of microseconds must not pay for this one by one. A loop over ``range(n)`` is looked at once in a while: between two
+looks a generator counts on and does nothing else, and what an iteration's level holds is made when something asks for it.
 """
 
 from __future__ import annotations
 
+import sys
 import threading
 import weakref
+from itertools import islice
 from time import perf_counter
 
 TYPE_CHECKING = False
@@ -20,10 +25,11 @@ if TYPE_CHECKING:
     class LoopObserver(Protocol):
         """Who is told what loops do: the recorder takes checkpoints, the replayer puts them back."""
 
+        def stretches(self, loop: LoopIterator) -> bool: ...  # whether iterations may pass without a word
         def loop_begins(self, loop: LoopIterator) -> None: ...
         def before_fetch(self, loop: LoopIterator) -> None: ...
         def iteration_begins(self, level: Level, value: object) -> None: ...
-        def iteration_ends(self, level: Level, seconds: float) -> None: ...
+        def iteration_ends(self, level: Level, seconds: float, count: int = 1) -> None: ...  # the last `count` of them
         def loop_ends(self, loop: LoopIterator, end: str) -> None: ...
         def skips(self, loop: LoopIterator) -> bool: ...
         def abandoned(self) -> bool: ...
@@ -31,22 +37,29 @@ if TYPE_CHECKING:
 
 _opening = threading.Lock()
 
+_LOOK_SECONDS = 0.002
+"""A main loop is looked at about so often."""
+_MOST_UNSEEN = 256
+_LEAST_UNSEEN = 4
+
 
 class Level:
     """One open level of a thread's loop stack. It does not keep its iterator alive: its end is how ``break`` is seen."""
 
     __slots__ = (
+        "_counts",
+        "_every",
+        "_manual",
+        "_occurrences",
+        "_path",
         "began",
-        "counts",
-        "every",
         "index",
         "iterator",
-        "manual",
         "name",
         "occurrence",
-        "occurrences",
-        "path",
         "prefix",
+        "stale",
+        "value",
     )
 
     def __init__(self, name: str, prefix: Path, occurrence: int) -> None:
@@ -54,20 +67,56 @@ class Level:
         self.prefix = prefix
         self.occurrence = occurrence
         self.index = -1
-        self.path: Path = prefix
-        self.counts: dict[str, int] = {}  # log records in this iteration, by name
-        self.every: dict[str, int] = {}  # the same with hindsight records counted in (replays only)
-        self.occurrences: dict[str, int] = {}  # loops begun in this iteration, by name
+        self.stale = False  # the rest is that of an iteration before
+        self._path: Path = prefix
+        self._counts: dict[str, int] = {}
+        self._every: dict[str, int] = {}
+        self._occurrences: dict[str, int] = {}
+        self._manual: dict[str, Level] = {}
         self.began = 0.0
         self.iterator: weakref.ref[LoopIterator] | None = None
-        self.manual: dict[str, Level] = {}  # the last flor.iteration of each name inside this iteration
+        self.value: object = None  # of the iteration, where it is a scalar that says more than the index
+
+    @property
+    def path(self) -> Path:
+        """Of the running iteration."""
+        if self.stale:
+            self._settle()
+        return self._path
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Log records in this iteration, by name."""
+        if self.stale:
+            self._settle()
+        return self._counts
+
+    @property
+    def every(self) -> dict[str, int]:
+        """The same with hindsight records counted in (replays only)."""
+        if self.stale:
+            self._settle()
+        return self._every
+
+    @property
+    def manual(self) -> dict[str, Level]:
+        """The last `flor.iteration` of each name inside this iteration."""
+        if self.stale:
+            self._settle()
+        return self._manual
 
     def occurs(self, name: str) -> int:
         """Count a loop that begins inside this iteration; how many of its name began before."""
         with _opening:
-            occurrence = self.occurrences.get(name, 0)
-            self.occurrences[name] = occurrence + 1
+            if self.stale:
+                self._settle()
+            occurrence = self._occurrences.get(name, 0)
+            self._occurrences[name] = occurrence + 1
         return occurrence
+
+    def count_anew(self) -> None:
+        """Another run goes on in the running iteration: its records are counted from none."""
+        self.counts.clear()
 
     def drop(self) -> None:
         """The level was left without being closed."""
@@ -77,16 +126,21 @@ class Level:
 
     def begin(self, index: int) -> None:
         self.index = index
-        self.path = (*self.prefix, (self.name, self.occurrence, index))
-        if self.counts:
-            self.counts = {}
-        if self.every:
-            self.every = {}
-        if self.occurrences:
-            self.occurrences = {}
-        if self.manual:
-            self.manual = {}
+        self.stale = True
+        self.value = None
         self.began = perf_counter()
+
+    def _settle(self) -> None:
+        self.stale = False
+        self._path = (*self.prefix, (self.name, self.occurrence, self.index))
+        if self._counts:
+            self._counts = {}
+        if self._every:
+            self._every = {}
+        if self._occurrences:
+            self._occurrences = {}
+        if self._manual:
+            self._manual = {}
 
 
 class Stack(threading.local):
@@ -150,8 +204,10 @@ class LoopIterator:
         "__weakref__",
         "_done",
         "_iterator",
+        "_looked",
         "_next",
         "_observer",
+        "_quota",
         "_stack",
         "level",
         "name",
@@ -173,6 +229,8 @@ class LoopIterator:
         self._observer = observer
         self._done = False
         self._next = 0  # where it goes on after it was taken for left
+        self._looked = -1  # the iteration that ended at the last look
+        self._quota = 0  # iterations that may pass until the next one
 
     def __iter__(self) -> LoopIterator:
         return self
@@ -208,7 +266,7 @@ class LoopIterator:
         else:
             for inner in self._stack.close_inside(level):
                 inner.drop()
-            observer.iteration_ends(level, perf_counter() - level.began - self.paused)
+            self._look(level)
         if not level.prefix:
             observer.before_fetch(self)
         self.paused = 0.0
@@ -220,9 +278,38 @@ class LoopIterator:
         except StopIteration:
             self._finish("exhausted")
             raise
+        self._looked = level.index
         level.begin(level.index + 1)
         observer.iteration_begins(level, value)
         return value
+
+    def _look(self, level: Level) -> None:
+        """The iterations since the last look are over."""
+        seconds, count = perf_counter() - level.began - self.paused, level.index - self._looked
+        self._observer.iteration_ends(level, seconds, count)
+        if level.prefix:
+            self._quota = sys.maxsize  # nobody is told of the iterations of a nested loop
+            return
+        wanted = min(_MOST_UNSEEN, 4 * count, int(_LOOK_SECONDS * count / max(seconds, 1e-9)))
+        self._quota = wanted if wanted >= _LEAST_UNSEEN else 0
+
+    def stretch(self) -> Iterator[Any]:
+        """All items, as ``__next__`` gives them; most of them without a look at anything but the count.
+
+        For a loop over ``range(n)``, whose items say no more than their index and whose iterator never fails.
+        """
+        levels = self._stack.levels
+        for value in self:
+            yield value
+            level = self.level
+            if not self._quota or level is None or levels[-1] is not level or self._iterator is None:
+                continue
+            for item in islice(self._iterator, self._quota):
+                level.index += 1
+                level.stale = True
+                yield item
+                if levels[-1] is not level:  # a loop inside was left open, or this one was taken for left
+                    break
 
     def jump(self, index: int) -> None:
         """Make `index` the next iteration. Sequences are entered there; others are drawn until there.
@@ -268,7 +355,7 @@ class LoopIterator:
     def _open(self) -> Level:
         parent = self._stack.top()
         level = self.level = Level(self.name, parent.path, parent.occurs(self.name))
-        level.index = self._next - 1
+        level.index = self._looked = self._next - 1
         level.iterator = weakref.ref(self)
         self._stack.open(level)
         self.started = perf_counter()
@@ -295,7 +382,7 @@ class LoopIterator:
         level = self.level
         if level is not None and not self._done:
             if level.index >= 0 and not level.prefix:
-                self._observer.iteration_ends(level, perf_counter() - level.began - self.paused)
+                self._look(level)
             self._close("closed")
             self._next = level.index + 1
             self.level = None
@@ -320,7 +407,11 @@ class Loop:
         self._observer = observer
 
     def __iter__(self) -> Iterator[Any]:
-        return LoopIterator(self._name, self._iterable, self._stack, self._observer)
+        loop = LoopIterator(self._name, self._iterable, self._stack, self._observer)
+        over = self._iterable
+        if type(over) is range and over.start == 0 and over.step == 1 and self._observer.stretches(loop):
+            return loop.stretch()
+        return loop
 
     def __len__(self) -> int:
         return len(self._iterable)  # type: ignore[arg-type]

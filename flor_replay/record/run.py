@@ -9,11 +9,11 @@ import sys
 import threading
 import time
 from time import perf_counter
-from time import time as _now
 
 from flor_replay import processes, values
 from flor_replay.errors import UsageError
 from flor_replay.record import args, entry
+from flor_replay.record.device_values import DeviceValues
 from flor_replay.record.journal import FULL, Journal
 from flor_replay.record.loops import Level, Loop, LoopIterator, Stack, kind_of
 from flor_replay.record.notices import warn
@@ -24,11 +24,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
+    from flor_replay.record.device_values import Late
     from flor_replay.record.loops import LoopObserver
     from flor_replay.record.rng import StartRng
     from flor_replay.record.versioning import VersionTaker
 
 _PLAIN = frozenset((float, int, str, bool, type(None)))
+_SHORT_TEXT = 128  # characters
+_MUCH_TEXT = 16 << 20  # characters of longer values: they do not wait in memory beyond that
 _SCALAR = frozenset((float, int, str, bool))
 _LONG_VALUE = 4096  # characters: a loop over whole documents does not copy them into the log
 
@@ -49,6 +52,7 @@ class Session:
         observer: Callable[[Session], LoopObserver] | None = None,
         rng: StartRng | None = None,
         version: VersionTaker | None = None,
+        follows: Session | None = None,
     ) -> None:
         self.root = root
         self.store = store
@@ -59,6 +63,8 @@ class Session:
         self._lock = threading.RLock()
         self._warned: set[str] = set()
         self._closed = False
+        self.looping = 0  # open loops outside of all others, of any thread
+        self._waiting_text = 0
         self._version = version
         layout.prepare(store)
         self.folder = layout.RunFolder(store, run or layout.new_run_id())
@@ -66,8 +72,11 @@ class Session:
         self.info: dict[str, Any] = self._first_info(info or {})
         self._given: dict[str, str | object] | None = None
         self._args: dict[str, object] = {}
-        self.journal = Journal(self.folder.live, self.warn_once)
-        self._queue = self.journal.queue
+        self._device_values = DeviceValues(self.encode)
+        self.journal = Journal(self.folder.live, self.stack.levels[0], self.warn_once)
+        self.queue = self.journal.queue
+        self.full = FULL
+        self.extend: Callable[[Iterable[object]], None] | None = self.journal.extend  # None: `log` looks at each record
         if rng is not None:
             rng.keep(self.folder.rng)
         self.write_info()
@@ -77,6 +86,25 @@ class Session:
             self.observer: LoopObserver = Recorder(self)
         else:
             self.observer = observer(self)
+        if follows is not None:
+            self._go_on(follows)
+
+    def _go_on(self, before: Session) -> None:
+        """Take over the loops that were open when `before` was committed. State is captured no more: the run cannot be
+        replayed by itself."""
+        self.info["follows"] = before.folder.run
+        self.write_info()
+        self.stack, self.explicit, self.observer = before.stack, before.explicit, before.observer
+        self.looping = before.looping
+        go_on = getattr(self.observer, "go_on", None)
+        if go_on is not None:
+            go_on(self)
+        levels = self.stack.levels
+        levels[0].count_anew()
+        for level in levels[1:]:
+            level.count_anew()
+            if level.value is not None:
+                self.note_value(level, level.value)
 
     def _first_info(self, given: dict[str, Any]) -> dict[str, Any]:
         started = entry.how_started(self.root)
@@ -100,23 +128,27 @@ class Session:
     # -- recording ---------------------------------------------------------------------------------------------
 
     def log(self, name: str, value: object) -> None:
+        if type(value) is not float:
+            value = self._taken(value)
         if type(name) is not str:
             name = values.clean_name(name)
-        kind = type(value)
-        # What cannot change is written down later, by the journal's thread; the rest is taken now.
-        taken = value if kind in _PLAIN and (kind is not str or len(value) <= _LONG_VALUE) else self.encode(value)  # type: ignore[arg-type]
-        levels = self.stack.levels
-        level = levels[-1]
-        if len(levels) == 1:
-            ordinal = self._count_outside(level, name)
-        else:
-            counts = level.counts
-            ordinal = counts.get(name, 0)
-            counts[name] = ordinal + 1
-        queue = self._queue
-        queue.append(("r", name, taken, level.path, ordinal, _now(), 0))
-        if len(queue) > FULL:
+        level = self.stack.levels[-1]
+        self.journal.extend((name, value, level, level.index))
+        if len(self.queue) > FULL:
             self.journal.flush()
+
+    def _taken(self, value: object) -> object:
+        """What goes to the journal for `value`: itself where it cannot change, else its stored fields, taken now."""
+        kind = type(value)
+        if kind is int or kind is bool or value is None or (kind is str and len(value) <= _SHORT_TEXT):  # type: ignore[arg-type]
+            return value
+        fields = self._take(value)
+        if type(fields) is tuple and fields[2] is not None:
+            self._waiting_text += len(fields[2])
+            if self._waiting_text > _MUCH_TEXT:
+                self._waiting_text = 0
+                self.journal.flush()
+        return fields
 
     def _count_outside(self, run: Level, name: str) -> int:
         """The ordinal of a record outside all loops: the one level that threads share."""
@@ -124,6 +156,11 @@ class Session:
             ordinal = run.counts.get(name, 0)
             run.counts[name] = ordinal + 1
         return ordinal
+
+    def _take(self, value: object) -> values.Fields | Late:
+        """The stored fields of `value`; of one that lies on a device, what will have them without a wait here."""
+        late = self._device_values.take(value)
+        return self.encode(value) if late is None else late
 
     def encode(self, value: object) -> values.Fields:
         """The stored fields of `value`. A plain one costs nothing; others are taken now, before they change."""
@@ -153,8 +190,8 @@ class Session:
         self._args[name] = value
         fields = self.encode(value)
         self.info["args"][name] = {"value": list(fields), "source": source}
-        ordinal = self._count_outside(self.stack.levels[0], name)
-        self.journal.append(("r", name, fields, (), ordinal, time.time(), 0))  # a column like any other
+        run = self.stack.levels[0]
+        self.journal.extend((name, fields, run, run.index))  # a column like any other
         self.write_info()
         return value
 
@@ -179,6 +216,14 @@ class Session:
         self.flush()
         return self.journal.written
 
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    def commits_itself(self) -> bool:
+        """Whether the session does itself what ``flor.commit`` asks for (a replay does)."""
+        return False
+
     # -- told by loops ------------------------------------------------------------------------------------------
 
     def note_world(self) -> None:
@@ -190,9 +235,29 @@ class Session:
                 self.write_info()
 
     def note_loop_begin(self, loop: LoopIterator) -> None:
+        self.looping += 1
+        self._note_options()
         self.journal.append(("b", loop.prefix, loop.name, loop.occurrence, 0, 0.0, kind_of(loop.source), ""))
 
+    def _note_options(self) -> None:
+        """Keep what argparse gave the script, as it is when the first loop begins (or at the end, where there is none)."""
+        if "options" in self.info or "replay_of" in self.info:
+            return
+        from flor_replay.record import frames, options
+
+        self.info["options"] = {}
+        try:
+            spaces, _, _ = frames.namespaces(self.root, self.explicit)
+            found = options.parsed(spaces.values())
+            self.info["options"] = {name: list(self.encode(value)) for name, value in found.items()}
+        except Exception as error:  # whatever objects of the script raise when they are looked at
+            self.warn_once(f"the parsed arguments were not kept: {type(error).__name__}: {error}")
+        if self.info["options"]:
+            self.write_info()
+
     def note_loop_end(self, loop: LoopIterator, end: str) -> None:
+        if not loop.prefix:
+            self.looping -= 1
         seconds = perf_counter() - loop.started
         item = (
             "e",
@@ -221,10 +286,17 @@ class Session:
             return
         if kind is str and len(value) > _LONG_VALUE:  # type: ignore[arg-type]
             return
+        level.value = value
         self.journal.append(("v", level.path, self.encode(value)))
 
     def note_duration(self, level: Level, seconds: float) -> None:
-        self.journal.append(("d", level.path, seconds, level.began - self.began))
+        """Keep how long a main loop's iterations took since the last one of which it was kept: those up to the present."""
+        self.journal.durations.extend((level, level.index, seconds, level.began - self.began))
+
+    def note_lost(self, seconds: float, each: float) -> None:
+        """Keep what the checkpoints of a main loop cost training (stalls, slowdown while they were written), and what one would."""
+        self.info["checkpoints_cost_seconds"] = self.info.get("checkpoints_cost_seconds", 0.0) + seconds
+        self.info["checkpoint_seconds"] = each
 
     # -- the run's own record -------------------------------------------------------------------------------------
 
@@ -252,10 +324,16 @@ class Session:
         close = getattr(self.observer, "close", None)
         if close is not None:
             close()
+        self._note_options()
         unknown = [name for name in self._given or {} if name not in self.info["args"]]
         if unknown and status == "finished":
             warn(f"no flor.arg asked for {', '.join(map(repr, sorted(unknown)))}: given but not used")
         self.journal.close()
+        if "follows" in self.info and not self.journal.written:  # nothing came after the last commit in a loop
+            import shutil
+
+            shutil.rmtree(self.folder.path, ignore_errors=True)
+            return
         if self.journal.broken:
             reason = reason or "the log is not complete: the store could not be written"
         self.note_world()
@@ -263,8 +341,12 @@ class Session:
         if reason:
             self.info["reason"] = reason
         self.info["ended"] = time.time()
+        if status == "finished" and self.info.pop("uncommitted", None) == "request":
+            # Requests are ordered by their commits: what is committed later is newer.
+            self.info["began"], self.info["tstamp"] = self.info["tstamp"], self.info["ended"]
         self.info["seconds"] = perf_counter() - self.began
         self.info["packages"] = entry.packages()
+        self.info["imported"] = entry.imported()
         self.info["compute"] = entry.compute()
         self.info["peak_memory_bytes"] = _peak_memory()
         self.write_info()

@@ -19,12 +19,17 @@ if TYPE_CHECKING:
 
     from flor_replay.record.rng import StartRng
     from flor_replay.record.run import Session
+    from flor_replay.record.scopes import Scopes
     from flor_replay.record.versioning import VersionTaker
 
 
 _current: Session | None = None
 _child = 0  # the pid, in a child of multiprocessing that imported flor itself: it may turn out to be a rank
 _silent = False  # True in loader workers, forked children, and where recording is switched off
+_scopes: Scopes | None = None  # in a process that commits: who has which run; then `_current` stays None
+_application: str | None = (
+    None  # the project's file that imports flor, where the script is an installed command (gunicorn)
+)
 _begun = False  # the run began with the process, not with the script's first record
 _version: VersionTaker | None = None
 _rng: StartRng | None = None
@@ -38,11 +43,13 @@ def current() -> Session | None:
         return _current
     if _silent:
         return _begin_rank() if _child else None
-    return _begin()
+    return (_scopes.current() if _scopes is not None else None) or _begin()
 
 
 def running() -> Session | None:
     """The session if one has started."""
+    if _scopes is not None:
+        return _scopes.current()
     return _current
 
 
@@ -57,14 +64,41 @@ def silence() -> None:
     global _silent, _current, _child
     _silent = True
     _child = 0
-    if _current is not None:
-        _current.abandon()
-        _current = None
+    for session in _sessions():
+        session.abandon()
+    _current = None
+
+
+def _forking() -> None:
+    if _scopes is not None and _version is not None:
+        _version.shared = True
+
+
+def _forked() -> None:
+    """In a forked child. One of a process that commits, forked outside of all loops, is a worker of a server and has runs of
+    its own; children of multiprocessing among them are found out when they record (`_begin`). Others record nothing."""
+    global _current, _scopes
+    if _scopes is None or _silent or any(session.looping for session in _sessions()):
+        silence()
+        return
+    from flor_replay.record.scopes import Scopes
+
+    for session in _sessions():
+        session.abandon()
+    _current = None
+    _scopes = Scopes()
+    if _version is not None:
+        _version.forked()
+
+
+def _sessions() -> list[Session]:
+    """All that are open in this process."""
+    return ([_current] if _current is not None else []) + (_scopes.sessions() if _scopes is not None else [])
 
 
 def on_import() -> None:
     """What ``import flor`` does: see that loader workers stay silent, take the RNG state and the version."""
-    global _silent, _version, _rng, _child
+    global _silent, _version, _rng, _child, _application
     if _begun:
         return  # `flor-replay run` has done all this before the script started
     if os.environ.get("FLOR_REPLAY_TASK"):
@@ -85,7 +119,10 @@ def on_import() -> None:
     atexit.register(_at_exit)  # before the script registers its own: those may log
     try:
         script = main_file()
-        if script is None or is_library(script) or not (_records(script) or _records(_importer())):
+        importer = _importer()
+        if _is_hosted(script) and importer and not is_library(importer):
+            script = _application = os.path.abspath(importer)
+        if script is None or is_library(script) or not (_records(script) or _records(importer)):
             return
         root = project_root(script)
     except OSError:  # the working directory is gone
@@ -125,6 +162,11 @@ def _importer() -> str:
     return ""
 
 
+def _is_hosted(script: str | None) -> bool:
+    """Whether an installed program runs the project's code: gunicorn, flask, uvicorn."""
+    return "uwsgi" in sys.modules if script is None else is_library(script) and "ipykernel" not in sys.modules
+
+
 def _is_child() -> bool:
     multiprocessing = sys.modules.get("multiprocessing.process")
     if multiprocessing is None:
@@ -145,6 +187,16 @@ def _records(script: str) -> bool:
     return re.search(rb"\b(log|arg|loop|iteration|checkpointing)(\s*\(|\s+as\b)", text) is not None
 
 
+def _commits(root: str, script: str | None) -> bool:
+    """Whether the project's code that is loaded by now calls ``flor.commit``."""
+    from flor_replay.record.scopes import commits
+
+    inside = os.path.realpath(root) + os.sep
+    loaded = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
+    paths = [path for path in loaded if isinstance(path, str) and path.startswith((root + os.sep, inside))]
+    return commits(dict.fromkeys(path for path in (script, *paths) if path and not is_library(path)))
+
+
 def _begin_rank() -> Session | None:
     """In a child of multiprocessing: it records if it is one of several that train together (``torch.multiprocessing.spawn``).
 
@@ -162,46 +214,74 @@ def _begin_rank() -> Session | None:
     return _begin()
 
 
-def _begin(info: dict[str, Any] | None = None) -> Session | None:
-    global _current, _silent, _version
+def _begin(info: dict[str, Any] | None = None, follows: Session | None = None) -> Session | None:
+    """`follows`: the run that a commit ended inside a loop, which the new one goes on in."""
+    global _current, _silent, _version, _scopes
     import threading
 
     from flor_replay.record.rng import StartRng
 
     lock = globals().setdefault("_starting", threading.Lock())
     with lock:
-        if _current is not None or _silent:
-            return _current
+        found = _current if _scopes is None else _scopes.current()
+        if found is not None or _silent:
+            return found
         if _is_child() and not _child:
             _silent = True
             return None
+        from flor_replay.record import entry
         from flor_replay.record.run import Session
+        from flor_replay.record.scopes import Scopes
         from flor_replay.record.versioning import VersionTaker
 
         store = "of this project"
         try:
             script = main_file()
             if script is not None and is_library(script):
-                script = None
+                script = _application
             root = project_root(script)
             store = store_path(root)
             if _version is None:
                 _version = VersionTaker.start(root, store, interactive=script is None)
-            session = Session(root, store, info=info, rng=_rng or StartRng(), version=_version)
+            if _scopes is None and _commits(root, script):
+                _scopes = Scopes()
+            told = {**(info or {}), "context": _version.context}
+            if _application is not None:
+                told["entry"] = entry.hosted(root, _application)
+                told["filename"] = told["entry"]["path"]
+            if _scopes is not None:
+                request = _application is not None or _scopes.is_request()
+                told["uncommitted"] = "request" if request else "run"
+            session = Session(root, store, info=told, rng=_rng or StartRng(), version=_version, follows=follows)
             _version.belongs_to(session.folder)
         except OSError as error:
             warn(f"recording is off: the store {store} cannot be written ({error.strerror}); training goes on")
             _silent = True
             return None
-        _current = session
+        if _scopes is not None:
+            _scopes.begun(session)
+        else:
+            _current = session
         _install_hooks()
         return session
 
 
-def renew() -> None:
-    """After a commit of a long-running process: the next record begins a new run, of the version that this process runs."""
-    global _current
+def commit() -> None:
+    """End the caller's run, if there is one; the next record begins a run of the version that this process runs."""
+    global _current, _scopes
+    session = running()
+    if session is None or session.commits_itself():
+        return
+    from flor_replay.record.scopes import Scopes
+
+    session.end("finished")
     _current = None
+    if _scopes is None:
+        _scopes = Scopes()
+    else:
+        _scopes.committed(session)
+    if len(session.stack.levels) > 1:
+        _begin(follows=session)  # what the open loops do next belongs to it
 
 
 def _install_hooks() -> None:
@@ -212,17 +292,19 @@ def _install_hooks() -> None:
     from flor_replay.record import guards
 
     guards.install(_emergency, _note_exit)
-    os.register_at_fork(after_in_child=silence)
+    os.register_at_fork(before=_forking, after_in_child=_forked)
 
 
 def _note_exit(reason: str) -> None:
     global _left
-    if _current is not None:
-        _left = reason, _current.records()
+    session = running()
+    if session is not None:
+        _left = reason, session.records()
 
 
 def _at_exit() -> None:
-    session = _current
+    sessions = _sessions()
+    session = running() or (sessions[0] if sessions else None)
     if session is None or os.getpid() != session.pid:
         return
     from flor_replay.record import guards
@@ -234,6 +316,8 @@ def _at_exit() -> None:
     # interpreter forget that it has to end by SIGINT, and a shell's loop around the script would go on.
     interrupted = isinstance(getattr(sys, "last_value", None), KeyboardInterrupt)
     session.end("failed" if failure else "finished", failure, seal=not interrupted)
+    for other in _sessions():  # of threads and tasks that committed nothing
+        other.end("finished", seal=not interrupted)
 
 
 def _emergency(reason: str, again: Callable[[], None]) -> bool:
@@ -241,10 +325,9 @@ def _emergency(reason: str, again: Callable[[], None]) -> bool:
 
     False where this has come in the middle of writing: `again` is called after it.
     """
-    session = _current
-    if session is None or os.getpid() != session.pid:
-        return True
-    if session.journal.postpone(again):
+    sessions = [session for session in _sessions() if os.getpid() == session.pid]
+    if any(session.journal.postpone(again) for session in sessions):
         return False
-    session.stop(reason)
+    for session in sessions:
+        session.stop(reason)
     return True

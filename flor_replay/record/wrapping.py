@@ -1,8 +1,11 @@
-"""Named loops for sources that name none: a `for` is made to run over ``flor.loop(name, …)``, in memory.
+"""Named loops for sources that name none: a loop is made to run over ``flor.loop(name, …)``, in memory.
 
 What is executed is the syntax tree of the file itself with one call around each iterable, so every line and column of a
 traceback is the file's own; libcst would give text in which columns have moved. The call goes by a built-in name that no
 source can spell. Analyses are given text instead (`wrapped_source`), in which no line has moved.
+
+``while test`` becomes a `for` over the turns of ``itertools.takewhile(lambda _: test, itertools.count())``: the test is asked
+when and as often as before, by a function that sees the same variables. The `for` binds no name.
 """
 
 from __future__ import annotations
@@ -25,16 +28,16 @@ LOOP = "flor.loop"  # among the built-in names: no namespace of the script shows
 
 
 class Wrap(NamedTuple):
-    """One `for` statement that is to be a named loop."""
+    """One `for` or `while` statement that is to be a named loop."""
 
     path: str  # relative to the project's root, with forward slashes
-    line: int  # of the `for`, 1-based
+    line: int  # that it begins at, 1-based
     name: str
     inside: int  # calls around the iterable that stay outside of the loop
 
 
 class NotThereError(ValueError):
-    """The source has no `for` statement where one is to be wrapped."""
+    """The source has no loop where one is to be wrapped."""
 
 
 def as_data(wraps: Iterable[Wrap]) -> list[dict[str, Any]]:
@@ -50,15 +53,44 @@ def from_data(data: Iterable[Mapping[str, Any]]) -> tuple[Wrap, ...]:
 def wrapped_tree(source: bytes, filename: str, wraps: Sequence[Wrap]) -> ast.Module:
     """The tree of a source with its loops wrapped. Raises SyntaxError, and NotThereError."""
     tree = ast.parse(source, filename)
+    turning: dict[ast.While, ast.For] = {}
     for wrap, iterable, holder in _iterables(tree, wraps):
-        call = ast.Call(func=_the_call(), args=[ast.Constant(wrap.name), iterable], keywords=[])
+        runs_over = _turns(iterable) if isinstance(holder, ast.While) else iterable
+        call = ast.Call(func=_the_call(), args=[ast.Constant(wrap.name), runs_over], keywords=[])
         for node in (call, *ast.walk(call.func), call.args[0]):
             ast.copy_location(node, iterable)
-        if isinstance(holder, ast.For):
+        if isinstance(holder, ast.While):
+            turning[holder] = _for_turns(holder, call)
+        elif isinstance(holder, ast.For):
             holder.iter = call
         else:
             holder.args[0] = call
+    for parent in list(ast.walk(tree)):
+        for body in (getattr(parent, name, None) for name in ("body", "orelse", "finalbody")):
+            if isinstance(body, list):
+                body[:] = [turning.get(one, one) for one in body]
     return tree
+
+
+def _turns(test: ast.expr) -> ast.expr:
+    """``itertools.takewhile(lambda _: test, itertools.count())``, all of it standing where the test does."""
+    text = "__import__('itertools').takewhile(lambda _: 0, __import__('itertools').count())"
+    call = ast.parse(text, mode="eval").body
+    for node in ast.walk(call):
+        ast.copy_location(node, test)
+    assert isinstance(call, ast.Call) and isinstance(call.args[0], ast.Lambda)
+    call.args[0].body = test
+    return call
+
+
+def _for_turns(loop: ast.While, call: ast.Call) -> ast.For:
+    """The same loop over `call`. What it draws is put where nobody sees it: on a function that is made for it."""
+    target = ast.parse("(lambda: 0).turn = 0").body[0]
+    assert isinstance(target, ast.Assign)
+    for node in ast.walk(target):
+        ast.copy_location(node, loop.test)
+    made = ast.For(target=target.targets[0], iter=call, body=loop.body, orelse=loop.orelse)
+    return ast.copy_location(made, loop)
 
 
 def _the_call() -> ast.expr:
@@ -80,13 +112,18 @@ def wrapped_source(source: bytes, wraps: Sequence[Wrap]) -> bytes:
     starts = [0]
     for line in lines:
         starts.append(starts[-1] + len(line))
-    for wrap, iterable, _ in _iterables(tree, wraps):
+    for wrap, iterable, holder in _iterables(tree, wraps):
         assert iterable.end_lineno is not None and iterable.end_col_offset is not None
-        edits.append((starts[iterable.lineno - 1] + iterable.col_offset, f"flor.loop({wrap.name!r}, (".encode()))
-        edits.append((starts[iterable.end_lineno - 1] + iterable.end_col_offset, b"))"))
+        begin, end = f"flor.loop({wrap.name!r}, (", "))"
+        if isinstance(holder, ast.While):
+            at = starts[holder.lineno - 1] + holder.col_offset
+            edits.append((at, len("while"), b"for _flor_turn in"))
+            begin, end = begin + "iter(lambda: (", "), False)" + end  # what an analysis can follow
+        edits.append((starts[iterable.lineno - 1] + iterable.col_offset, 0, begin.encode()))
+        edits.append((starts[iterable.end_lineno - 1] + iterable.end_col_offset, 0, end.encode()))
     text = b"".join(lines)
-    for at, more in sorted(edits, reverse=True):
-        text = text[:at] + more + text[at:]
+    for at, length, more in sorted(edits, reverse=True):
+        text = text[:at] + more + text[at + length :]
     return text
 
 
@@ -105,15 +142,16 @@ def _as_utf8(source: bytes) -> list[bytes]:
     return text.replace(b"\r\n", b"\n").replace(b"\r", b"\n").splitlines(keepends=True)
 
 
-def _iterables(tree: ast.Module, wraps: Sequence[Wrap]) -> list[tuple[Wrap, ast.expr, ast.For | ast.Call]]:
-    """For each wrap the expression that the loop is to run over, and the node that holds it."""
-    loops = {node.lineno: node for node in ast.walk(tree) if isinstance(node, ast.For)}
+def _iterables(tree: ast.Module, wraps: Sequence[Wrap]) -> list[tuple[Wrap, ast.expr, ast.For | ast.While | ast.Call]]:
+    """For each wrap the expression that the loop is to run over (the test of a `while`), and the node that holds it."""
+    loops = {node.lineno: node for node in ast.walk(tree) if isinstance(node, ast.For | ast.While)}
     found = []
     for wrap in wraps:
-        holder: ast.For | ast.Call | None = loops.get(wrap.line)
-        if holder is None:
-            raise NotThereError(f"{wrap.path} has no for statement at line {wrap.line}")
-        iterable = loops[wrap.line].iter
+        loop = loops.get(wrap.line)
+        if loop is None:
+            raise NotThereError(f"{wrap.path} has no loop at line {wrap.line}")
+        holder: ast.For | ast.While | ast.Call = loop
+        iterable = loop.iter if isinstance(loop, ast.For) else loop.test
         for _ in range(wrap.inside):
             if not isinstance(iterable, ast.Call) or not iterable.args:
                 raise NotThereError(f"{wrap.path} line {wrap.line} runs over something else")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
+
+import duckdb
 
 from flor_replay.history import inputs
 from flor_replay.history.versions import History
@@ -17,9 +20,10 @@ from flor_replay.processes import start_time
 from flor_replay.replay import evidence, fidelity, reads, sandbox
 from flor_replay.replay.execution import Execution, Outcome
 from flor_replay.replay.fidelity import Verdict
+from flor_replay.replay.libraries import wanted
 from flor_replay.replay.proposal import Proposal, VersionProposal
 from flor_replay.replay.task import FileStates, Task
-from flor_replay.store import layout, records
+from flor_replay.store import layout, records, sealing
 from flor_replay.store.runs import Run, all_runs, read_run
 
 
@@ -37,7 +41,9 @@ class RunReport:
 
     @property
     def verdict(self) -> str:
-        return fidelity.worst(verdict.verdict for verdict in self.verdicts)
+        worst = fidelity.worst(verdict.verdict for verdict in self.verdicts)
+        unproven = any(verdict.unproven for verdict in self.verdicts)
+        return "unchecked" if unproven and worst != "diverged" else worst
 
     @property
     def first_difference(self) -> str | None:
@@ -57,12 +63,14 @@ class Backfill:
         history: History,
         on_begin: Callable[[Task], None] = lambda _: None,
         on_end: Callable[[Outcome], None] = lambda _: None,
+        execution: Execution | None = None,
     ) -> None:
         self._proposal = proposal
         self._history = history
         self._on_begin = on_begin
         self._on_end = on_end
-        self._execution = Execution(proposal.jobs)
+        self._execution = execution or Execution(proposal.jobs)
+        self._execution.limit(proposal.jobs)
         self._version_of: dict[str, VersionProposal] = {}
         self.reports: dict[str, RunReport] = {}
 
@@ -79,7 +87,7 @@ class Backfill:
             if again:
                 self._batch(again)
         finally:
-            self._execution.stop()
+            self._execution.close()
             sandbox.discard(scratch)
         return list(self.reports.values())
 
@@ -97,6 +105,7 @@ class Backfill:
             if not os.path.isdir(tree):
                 self._history.lay_out(version.patched, tree)
             theirs = frozenset(self._history.files(version.patched))
+            shadowing = _top_names(theirs)
             for run in version.runs:
                 plan = version.plans.get(run.run)
                 if plan is None or not plan.segments:
@@ -109,7 +118,7 @@ class Backfill:
                 self._version_of[run.run] = version
                 self.reports[run.run] = RunReport(run, version, waiting=len(plan.segments))
                 for segment in plan.segments:
-                    tasks.append(self._task(run, version, segment, scratch, tree, files, linked))
+                    tasks.append(self._task(run, version, segment, scratch, tree, files, linked, shadowing))
         return tasks
 
     def _states(self, run: Run, visible: Sequence[str], theirs: frozenset[str], today: inputs.Today) -> FileStates:
@@ -136,6 +145,7 @@ class Backfill:
         tree: str,
         files: str,
         linked: tuple[str, ...],
+        shadowing: frozenset[str],
     ) -> Task:
         replay = layout.new_run_id()
         return Task(
@@ -158,9 +168,12 @@ class Backfill:
             linked=linked,
             names=version.names,
             prove="hands_free" in run.info,
+            effects=version.needs[run.run][1].effects is not None,
             dead=version.dead.get(run.run, ()),
             wraps=version.wraps.get(run.run, ()),
+            clock_fed=version.clock_fed,
             placed_by=version.placed_by,
+            modules=tuple(name for name in libraries(run) if name.partition(".")[0] not in shadowing),
         )
 
     def _linked(self) -> tuple[str, ...]:
@@ -203,28 +216,35 @@ class Backfill:
             report.problem = report.problem or "interrupted"
             return None
         if outcome.status != "done":
-            self._judge(task, {"verdict": "failed", "reason": outcome.reason})
+            self._judge(outcome, {"verdict": "failed", "reason": outcome.reason})
             if is_whole:
                 report.problem = outcome.reason or outcome.status
                 return None
             report.notes.append(f"{task.segment.describe()}: {outcome.reason}; the whole script was run instead")
             return self._whole(task)
         verdict = self._verdict(task)
+        version = self._version_of[task.run]
         unsure = verdict.verdict == "diverged" or (
-            verdict.verdict == "unchecked" and task.segment.restore is not None and self._kind(task) == "iterator"
+            verdict.verdict == "unchecked" and task.segment.checkpoints and self._kind(task) == "iterator"
         )
         if unsure and not is_whole:
             why = verdict.why or "nothing that it logged could be compared"
-            self._judge(task, {**verdict.as_data(), "verdict": "superseded"})
+            self._judge(outcome, {**verdict.as_data(), "verdict": "superseded"})
             report.notes.append(f"{task.segment.describe()}: {why}; the whole script was run instead")
             return self._whole(task)
-        self._judge(task, verdict.as_data())
+        self._judge(outcome, verdict.as_data())
         if is_whole:
             report.verdicts = []  # the whole run counts in place of its segments
-        if verdict.verdict == "unchecked" and verdict.states is not None and verdict.states.different:
-            report.notes.append(
-                f"{task.segment.describe()}: the state afterwards was the recorded one but for {verdict.states.described}"
-            )
+        if verdict.verdict == "unchecked" and verdict.states is not None:
+            effects = version.needs[task.run][1].effects if task.segment.checkpoints else None
+            if verdict.states.different:
+                states = f"the state afterwards was the recorded one but for {verdict.states.described}"
+                report.notes.append(f"{task.segment.describe()}: {states}")
+            elif effects is not None and verdict.compared:
+                report.notes.append(
+                    f"{task.segment.describe()}: the added code may change what training computes ({effects}), and no "
+                    "checkpoint after it tells"
+                )
         report.verdicts.append(verdict)
         return None
 
@@ -244,6 +264,8 @@ class Backfill:
         replayed = read_run(task.store, task.replay)
         assert recorded is not None and replayed is not None
         version = self._version_of[task.run]
+        states = fidelity.States.from_data(replayed.info.get("states"))
+        moments = version.volatile.intersection(task.names)
         with records.connect() as connection:
             old = evidence.recorded_in(connection, recorded, self._proposal.facts[task.run], task.segment)
             new = evidence.replayed(connection, replayed)
@@ -251,19 +273,46 @@ class Backfill:
             old,
             new,
             volatile=version.volatile | version.replaced,
+            moments=moments,
+            only_moments=bool(task.names) and moments.issuperset(task.names),
             open_ended=recorded.status not in ("finished",),
             changed=reads.changed(replayed.folder),
-            states=fidelity.States.from_data(replayed.info.get("states")),
+            states=states,
+            effects=version.needs[task.run][1].effects if task.segment.checkpoints else None,
         )
 
     @staticmethod
-    def _judge(task: Task, verdict: dict[str, Any]) -> None:
+    def _judge(outcome: Outcome, verdict: dict[str, Any]) -> None:
         """Write the verdict into the replay's own record: from then on its values are seen, or not."""
-        folder = layout.RunFolder(task.store, task.replay)
+        folder = layout.RunFolder(outcome.task.store, outcome.task.replay)
+        with contextlib.suppress(OSError, duckdb.Error):  # a live log is read as well
+            sealing.seal(folder)
         info = layout.read_json(folder.info)
         if isinstance(info, dict):
             info["fidelity"] = verdict
+            info["work_seconds"] = outcome.seconds  # with the worker's start and its sandbox
             layout.replace_json(folder.info, info)
+
+
+def libraries(run: Run) -> tuple[str, ...]:
+    """What a warm parent imports for replays of `run`: libraries that it had imported itself."""
+    return wanted(run.info.get("imported") or list(run.info.get("packages", {})))
+
+
+def prepare(execution: Execution, runs: Sequence[Run]) -> None:
+    """Let the libraries of the newest of the runs be imported while the versions are still looked at."""
+    for run in reversed(runs):
+        if not run.replay_of and run.status == "finished":
+            flags = run.info.get("entry", {}).get("flags", ())
+            threads = run.info.get("compute", {}).get("torch_threads")
+            execution.prepare(flags, run.info.get("environment", {}), threads, libraries(run))
+            return
+
+
+def _top_names(files: Collection[str]) -> frozenset[str]:
+    """Names of folders and modules of a version, in which a script may find its own `torch` before the installed one."""
+    parts = {part for path in files if path.endswith(".py") for part in path.split("/")}
+    return frozenset(part.removesuffix(".py") for part in parts)
 
 
 def scratch_base() -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
-from flor_replay.plan.facts import RunFacts
-from flor_replay.plan.segments import Segment
+from flor_replay.plan.facts import MainLoop, RunFacts
+from flor_replay.plan.segments import Segment, Step
 from flor_replay.replay.fidelity import Key
 from flor_replay.store import records
 from flor_replay.store.runs import Run
@@ -35,28 +36,42 @@ def _condition(facts: RunFacts, segment: Segment) -> str:
         return "true"
     inside = f"(loops[1] = {quote(main.name)} and occurrences[1] = {main.occurrence} and {{}})"
     parts = [f"(seq <= {main.began_seq})"]
-    if segment.kind in ("iterations", "whole"):
-        parts.append(inside.format(f"indices[1] >= {segment.first} and indices[1] < {segment.stop}"))
-    elif segment.kind == "exits":
-        skipped = sorted({name for _, name, _ in segment.exits})
-        names = ", ".join(quote(name) for name in skipped)
-        for index in sorted({index for index, _, _ in segment.exits}):
-            first = min(main.nested_ended_seq[(index, name)] for name in main.nested[index])
-            parts.append(
-                inside.format(
-                    f"indices[1] = {index} and seq > {first} and (len(loops) = 1 or loops[2] not in ({names}))"
-                )
-            )
+    if segment.kind == "whole":
+        parts.append(inside.format(f"indices[1] < {segment.stop}"))
+    for step in segment.steps:
+        parts += [inside.format(condition) for condition in _of_step(main, step)]
     if segment.suffix and main.ended_seq is not None:
         parts.append(f"(seq > {main.ended_seq})")
     return " or ".join(parts)
+
+
+def _of_step(main: MainLoop, step: Step) -> list[str]:
+    """Of the main loop's records those of iterations that are executed, without the nested loops that are passed over."""
+    skipped: dict[int, frozenset[str]] = {}
+    for index, name, _ in step.exits:
+        skipped[index] = skipped.get(index, frozenset()) | {name}
+    found = []
+    for names, group in itertools.groupby(range(step.first, step.stop), skipped.get):
+        indices = list(group)
+        if step.blind and indices[0] == step.first and names:
+            after = min(main.nested_ended_seq[step.first, name] for name in main.nested[step.first])
+            found.append(f"indices[1] = {step.first} and seq > {after} and {_outside(names)}")
+            indices = indices[1:]
+        if indices:
+            within = f"indices[1] >= {indices[0]} and indices[1] <= {indices[-1]}"
+            found.append(f"{within} and {_outside(names)}" if names else within)
+    return found
+
+
+def _outside(names: Collection[str]) -> str:
+    return f"(len(loops) = 1 or loops[2] not in ({', '.join(quote(name) for name in sorted(names))}))"
 
 
 def _read(connection: duckdb.DuckDBPyConnection, run: Run, condition: str) -> dict[Key, Fields]:
     rows: Sequence[tuple[object, ...]] = records.fetch(
         connection,
         "select name, kind, int_value, float_value, text_value, loops, occurrences, indices, ordinal "
-        f"from ({records.table([run])}) where {condition} order by seq",
+        f"from ({records.table(connection, [run])}) where {condition} order by seq",
     )
     found: dict[Key, Fields] = {}
     given = set(run.info.get("args", {}))  # handed to the replay, so they prove nothing

@@ -1,26 +1,33 @@
-"""Runs tasks: joblib hands them out, each is done by a fresh process."""
+"""Runs tasks: joblib hands them out, each is done by a process of its own (see `starting`)."""
 
 from __future__ import annotations
 
 import os
-import subprocess
+import shutil
+import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from flor_replay.replay import sandbox
+from flor_replay.replay.starting import Fresh, Kind, Nurseries, Worker, environment, kill
 from flor_replay.replay.task import Task
-from flor_replay.replay.worker import MISMATCH
+from flor_replay.replay.worker import MISMATCH, UNFORKED
 from flor_replay.store import layout
 
 TRIES = 2  # a worker that dies costs its segment one more try
+PATIENCE_SECONDS = 120.0
+PATIENCE = 10.0  # times the estimate
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a task ended: "done", "mismatch" (try the whole run), "failed" (the script), "died" (the worker), "stopped"."""
+    """How a task ended: "done", "mismatch" (try the whole run), "failed" (the script), "died" (the worker), "stopped".
+
+    "unforked": it needs a fresh process.
+    """
 
     task: Task
     status: str
@@ -29,13 +36,29 @@ class Outcome:
 
 
 class Execution:
-    """The workers of one backfill. `stop` ends them all."""
+    """The workers of one backfill. `close` ends them all."""
 
-    def __init__(self, jobs: int) -> None:
+    def __init__(self, jobs: int, python: str | None = None) -> None:
+        """`jobs` at a time, by the interpreter `python`; None: by the running one."""
         self._jobs = jobs
+        self._python = os.path.abspath(python) if python else sys.executable
+        self._callers = dict(os.environ)  # now: libraries of ours add to it
         self._stopping = threading.Event()
         self._lock = threading.Lock()
-        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._running: dict[str, Worker] = {}
+        self._nurseries = Nurseries()
+        self.outputs: str | None = None  # a folder for what scripts write
+        self._unforked: set[str] = set()  # patched versions whose scripts need a process of their own
+
+    def prepare(
+        self, flags: Sequence[str], recorded: Mapping[str, str], threads: int | None, modules: Sequence[str]
+    ) -> None:
+        """Let a warm parent for such tasks import what it needs meanwhile."""
+        self._nurseries.prepare(Kind.of(self._python, flags, environment(self._callers, recorded, threads), modules))
+
+    def limit(self, jobs: int) -> None:
+        """Have no more workers at a time than this."""
+        self._jobs = min(self._jobs, jobs)
 
     def run(self, tasks: Sequence[Task], began: Callable[[Task], None]) -> Iterator[Outcome]:
         """Outcomes as they come, the longest tasks first. Ends the workers when the consumer stops listening."""
@@ -49,106 +72,112 @@ class Execution:
         try:
             yield from parallel(delayed(self._attempt)(task, began) for task in ordered)
         except BaseException:
-            self.stop()
+            self.close()
             raise
 
-    def stop(self) -> None:
-        """Kill what is running; nothing new starts."""
+    def close(self) -> None:
+        """End all workers, running or warm; nothing new starts."""
         self._stopping.set()
         with self._lock:
             running = list(self._running.values())
-        for process in running:
-            _kill(process)
+        for worker in running:
+            kill(worker)
+        self._nurseries.stop()
 
     def _attempt(self, task: Task, began: Callable[[Task], None]) -> Outcome:
         start = time.perf_counter()
         outcome = Outcome(task, "stopped", None, 0.0)
+        limit = patience(task.segment.seconds)
         for _ in range(TRIES):
             if self._stopping.is_set():
                 return outcome
             began(task)
-            outcome = self._once(task, start)
+            outcome = self._once(task, start, limit)
+            if outcome.status == "unforked":
+                self._unforked.add(task.patched)
+                outcome = self._once(task, start, limit)
             if outcome.status != "died":
                 break
+            limit *= 2
         return outcome
 
-    def _once(self, task: Task, start: float) -> Outcome:
+    def _once(self, task: Task, start: float, limit: float) -> Outcome:
         folder = layout.RunFolder(task.store, task.replay)
         sandbox.discard(folder.path)
         os.makedirs(folder.path)
         os.makedirs(task.scratch, exist_ok=True)
         path = os.path.join(task.scratch, "task.json")
         task.save(path)
-        with open(folder.output, "wb") as output:
-            process = subprocess.Popen(
-                [
-                    sys.executable,
-                    *task.entry.get("flags", ()),
-                    "-m",
-                    "flor_replay.replay.worker",
-                    path,
-                    str(os.getpid()),
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                cwd=task.scratch,  # nothing of the user's shadows a module of the worker's
-                env=_environment(task),
-                start_new_session=True,
-            )
+        started = time.time()
+        worker = self._start(task, path, folder.output)
+        with self._lock:
+            self._running[task.replay] = worker
+        if self._stopping.is_set():
+            kill(worker)
+        try:
+            code = worker.wait(limit)
+        finally:
             with self._lock:
-                self._running[task.replay] = process
-            try:
-                code = process.wait()
-            finally:
-                with self._lock:
-                    self._running.pop(task.replay, None)
-                _kill(process)  # children that the script left behind
+                self._running.pop(task.replay, None)
+            kill(worker)  # and children that the script left behind
+        hung = code is None
+        if code is None:
+            code = worker.wait(PATIENCE_SECONDS)
+        if self.outputs is not None and code == 0:
+            _keep(task, os.path.join(self.outputs, f"{task.patched[:8]}-{task.run[-8:]}"), started)
         sandbox.discard(task.scratch)
         seconds = time.perf_counter() - start
         info = layout.read_json(folder.info) or {}
         reason = info.get("reason")
         if self._stopping.is_set() and code != 0:
             return Outcome(task, "stopped", None, seconds)
+        if hung:
+            return Outcome(task, "died", f"the worker was not done after {limit:.0f} s and was ended", seconds)
         if code == 0:
             return Outcome(task, "done", None, seconds)
         if code == MISMATCH:
             return Outcome(task, "mismatch", reason, seconds)
+        if code == UNFORKED:
+            return Outcome(task, "unforked", None, seconds)
         if info.get("status") == "failed":
             return Outcome(task, "failed", reason, seconds)
         return Outcome(task, "died", f"the worker {_how(code)}: {_tail(folder.output)}", seconds)
 
-
-def _environment(task: Task) -> dict[str, str]:
-    """The caller's (credentials, paths), with what the recorded run had where it changes results."""
-    from flor_replay.record.entry import ENVIRONMENT
-
-    kept = {name: value for name, value in os.environ.items() if name not in ENVIRONMENT}
-    kept.pop("FLOR", None)
-    threads = {"OMP_NUM_THREADS": str(task.threads)} if task.threads else {}
-    return {
-        **kept,
-        **threads,
-        **task.environment,
-        "PYTHONUNBUFFERED": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
-        # Workers share the cores: threads that spin while they wait would take them from the others.
-        "OMP_WAIT_POLICY": "PASSIVE",
-        "KMP_BLOCKTIME": "0",
-    }
+    def _start(self, task: Task, path: str, output: str) -> Worker:
+        with open(output, "wb") as file:
+            if task.patched not in self._unforked:
+                variables = environment(self._callers, task.environment, task.threads)
+                kind = Kind.of(self._python, task.entry.get("flags", ()), variables, task.modules)
+                nursery = self._nurseries.prepare(kind)
+                worker = nursery.fork(path, output, task.scratch) if nursery is not None else None
+                if worker is not None:
+                    return worker
+            return Fresh(self._python, task, path, file, self._callers)
 
 
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    import contextlib
-    import signal
+def _keep(task: Task, target: str, since: float) -> None:
+    """Copy what the script wrote to `target`. Parts of a run write into one folder; a file that is there is replaced."""
+    for path, source in sandbox.written(task, since).items():
+        full = os.path.join(target, path)
+        os.makedirs(os.path.dirname(full), exist_ok=True)
+        shutil.copy2(source, full)
 
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
+
+def patience(seconds: float) -> float:
+    """How long a worker may take for a task of `seconds` by the recorded durations before it counts as hung.
+
+    Generous: the machine may be slower than the one that recorded, and busy. FLOR_TASK_SECONDS sets it.
+    """
+    given = os.environ.get("FLOR_TASK_SECONDS", "")
+    try:
+        return float(given)
+    except ValueError:
+        return PATIENCE_SECONDS + PATIENCE * seconds
 
 
-def _how(code: int) -> str:
-    import signal
-
+def _how(code: int | None) -> str:
+    if code is None:
+        return "does not end"
     if code < 0:
         try:
             return f"was killed by {signal.Signals(-code).name}"

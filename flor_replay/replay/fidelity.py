@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -36,13 +36,20 @@ class States:
     open: bool
     different: tuple[str, ...]
     of_model: bool
+    at: str = ""  # the first point at which it was different
 
     @staticmethod
     def from_data(data: Mapping[str, Any] | None) -> States | None:
         """What run.json has of it; None where nothing was to be proven so."""
         if data is None:
             return None
-        return States(int(data["compared"]), bool(data["open"]), tuple(data["different"]), bool(data["of_model"]))
+        return States(
+            int(data["compared"]),
+            bool(data["open"]),
+            tuple(data["different"]),
+            bool(data["of_model"]),
+            str(data.get("at", "")),
+        )
 
     @property
     def verdict(self) -> str:
@@ -70,8 +77,14 @@ class Verdict:
     compared: int
     first: Difference | None = None
     left_out: tuple[str, ...] = ()  # names that read the clock
+    of_the_replay: tuple[str, ...] = ()  # backfilled names that do: what they say is about the replay
     states: States | None = None  # what checkpoints proved
     changed: tuple[str, ...] = ()  # a sentence for each file that is not what the recorded run read
+
+    @property
+    def unproven(self) -> bool:
+        """Values came out the same, but whether the added code leaves training alone is not known."""
+        return self.verdict == "unchecked" and self.compared > 0
 
     @property
     def why(self) -> str | None:
@@ -81,7 +94,7 @@ class Verdict:
             shown = f"; {self.first.describe()}" if self.first else ""
             return f"it reads what the recorded run did not: {self.changed[0]}{more}{shown}"
         if self.first is None and self.states is not None and self.verdict == "diverged":
-            return f"after it the state was not the recorded one: {self.states.described}"
+            return f"at the {self.states.at} the state was not the recorded one: {self.states.described}"
         return self.first.describe() if self.first else None
 
     def as_data(self) -> dict[str, Any]:
@@ -90,6 +103,7 @@ class Verdict:
             "compared": self.compared,
             "first": self.why,
             "left_out": list(self.left_out),
+            "of_the_replay": list(self.of_the_replay),
             "states": self.states.compared if self.states is not None else 0,
         }
 
@@ -108,22 +122,43 @@ def compare(
     replayed: Mapping[Key, values.Fields],
     *,
     volatile: Iterable[str] = (),
+    moments: Collection[str] = (),
+    only_moments: bool = False,
     open_ended: bool = False,
     changed: Sequence[str] = (),
     states: States | None = None,
+    effects: str | None = None,
 ) -> Verdict:
     """The verdict on a replay.
 
     `recorded` holds what the recorded run logged in the part that was executed, in order; `replayed` what was logged
-    again. Names in `volatile` (they read the clock) are left out. `open_ended`: the recorded run was cut off, so the
+    again. Names in `volatile` (they read the clock) are left out. `moments`: those of them that are backfilled, and `only_moments`: nothing else is. `open_ended`: the recorded run was cut off, so the
     replay may log more. `changed`: files that the replay read and that are not what the recorded run read.
-    `states`: where nothing can be compared, the recorded run's checkpoints decide.
+    `states`: what the checkpoints say that it came by. `effects`: why the added code may change what training computes,
+    of a replay that put a state back.
     """
     found = _compare(recorded, replayed, frozenset(volatile), open_ended)
     if states is not None:
-        verdict = states.verdict if found.verdict == "unchecked" else found.verdict
-        found = replace(found, verdict=verdict, states=states)
+        found = replace(found, verdict=_with_states(found, states, effects), states=states)
+    if only_moments and found.verdict in ("exact", "close"):
+        found = replace(found, verdict="unchecked")
+    found = replace(found, of_the_replay=tuple(sorted(moments)))
     return replace(found, verdict="diverged", changed=tuple(changed)) if changed else found
+
+
+def _with_states(found: Verdict, states: States, effects: str | None) -> str:
+    """The verdict of values, and what the checkpoints say of it.
+
+    The values after a restored state are those of the recorded run; a run that had the statement from its start would have
+    had what the statement does to the state as well. So where it may do something, the state after it decides.
+    """
+    if found.verdict == "unchecked":
+        return states.verdict
+    if states.different and states.of_model:
+        return "diverged"
+    if effects is not None and found.verdict in ("exact", "close") and (states.different or not states.compared):
+        return "unchecked"
+    return found.verdict
 
 
 def _compare(

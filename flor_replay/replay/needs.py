@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 
-from flor_instrument import Place, Where, carried, lost_but_dead, volatile_names, where
+from flor_instrument import Place, Where, carried, clock_fed, lost_but_dead, possible_effect, volatile_names, where
 
 from flor_replay.history.versions import History
 from flor_replay.plan import facts as plan_facts
@@ -25,19 +25,17 @@ def plan_version(
     known: Mapping[str, RunFacts],
     everything: Sequence[Run],
     selection: Selection,
-    jobs: int,
-    count: int,
     prefix: str,
     answers: dict[tuple[object, ...], Answers],
 ) -> None:
-    """Fill in the version's plans: what is executed for each of its runs. `count`: of versions in all.
+    """Fill in the version's plans: what one worker would execute for each of its runs.
 
     `answers` is what is known of other versions by now: those whose sources are the same are not looked at again.
     """
     assert version.patched is not None
     plain = history.python_sources(version.patched)
     version.volatile = volatile_names(plain.values())
-    share = max(1, -(-jobs * 2 // max(1, count)))  # workers that one run may use when many are replayed together
+    version.clock_fed = {name: sorted(found) for name, found in asdict(clock_fed(plain.values())).items()}
     content = (frozenset(plain.items()), version.inserted)
     for run in version.runs:
         script = prefix + run.filename
@@ -65,7 +63,9 @@ def plan_version(
                 run.run, (), version.reason or "the statements are not reached by this script"
             )
         else:
-            version.plans[run.run] = planner.plan_run(facts, need, share)
+            need = replace(need, effects=about.effects())
+            version.needs[run.run] = facts, need
+            version.plans[run.run] = planner.plan_run(facts, need)
 
 
 class Answers:
@@ -77,6 +77,14 @@ class Answers:
         self.deadness = functools.cache(functools.partial(lost_but_dead, sources))
         self.located = functools.cache(functools.partial(where, sources))
         self.carried = functools.cache(self._carried)
+        self.effects = functools.cache(self._effects)
+
+    def _effects(self) -> str | None:
+        """Why the patch may change what training computes."""
+        placed: dict[str, list[tuple[int, int]]] = {}
+        for file, placement in self._version.placed:
+            placed.setdefault(file.path, []).append((placement.line, placement.end_line))
+        return possible_effect(self._sources, placed)
 
     def _carried(self, script: str) -> tuple[str | None, bool]:
         """Whether the patch brings state of its own that lives across iterations."""
@@ -142,11 +150,7 @@ def _still_needed(
         whole = whole or segment.kind == "whole"
         before = before or segment.prefix
         after = after or segment.suffix
-        done |= (
-            {index for index, _, _ in segment.exits}
-            if segment.kind == "exits"
-            else set(range(segment.start, segment.stop))
-        )
+        done |= segment.kept()
     if not verdicts:
         return need, None
     from flor_replay.replay.fidelity import worst

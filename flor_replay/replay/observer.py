@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from flor_replay import values
 from flor_replay.errors import ReplayMismatch
+from flor_replay.plan.segments import Step
 from flor_replay.record import args, frames
-from flor_replay.record.loops import Level, LoopIterator
-from flor_replay.record.run import Session
+from flor_replay.record.loops import Level, Loop, LoopIterator
+from flor_replay.record.run import ManualIteration, Session
 from flor_replay.replay.proving import StateProof
 from flor_replay.replay.task import Task
 from flor_replay.replay.wrappers import move_on
@@ -27,6 +28,7 @@ class ReplaySession(Session):
 
     def __init__(self, task: Task, root: str, finish: Callable[[Session], NoReturn]) -> None:
         self.task = task
+        self._finish_here = finish
         self._lines: dict[str, list[tuple[int, int, bool]]] = {}
         for item in task.inserted:
             full = os.path.realpath(os.path.join(root, item.path))
@@ -43,6 +45,7 @@ class ReplaySession(Session):
             "filename": task.entry["path"],
         }
         self._told: set[str] = set()
+        self._began_there = False  # the recorded run had begun by now
         super().__init__(
             root,
             task.store,
@@ -50,10 +53,12 @@ class ReplaySession(Session):
             info=info,
             observer=lambda session: Replayer(session, task, finish),
         )
+        self.extend = None  # each record is looked at
 
     def log(self, name: str, value: object) -> None:
         if type(name) is not str:
             name = values.clean_name(name)
+        self._began_there = True
         frame = sys._getframe(2)  # this method, flor.log, the statement
         flag = self._hindsight(frame.f_code.co_filename, frame.f_globals.get("__file__"), frame.f_lineno)
         level = self.stack.levels[-1]
@@ -79,6 +84,7 @@ class ReplaySession(Session):
         return 0
 
     def arg(self, name: str, default: object) -> object:
+        self._began_there = True
         kept = self.info["args"].get(name)
         if kept is None:
             value = default  # the added code asks for it: the recorded run did not
@@ -92,6 +98,20 @@ class ReplaySession(Session):
             if kept is None:
                 self.journal.append(("r", name, self.encode(value), (), ordinal, 0.0, 1))
         return value
+
+    def loop(self, name: str, iterable: Iterable[Any]) -> Loop:
+        self._began_there = True
+        return super().loop(name, iterable)
+
+    def iteration(self, name: str, index: int | None, value: object) -> ManualIteration:
+        self._began_there = True
+        return super().iteration(name, index, value)
+
+    def commits_itself(self) -> bool:
+        """The recorded run ended at its first commit: so does the replay."""
+        if self._began_there:
+            self._finish_here(self)
+        return True
 
 
 def _kept(argument: dict[str, Any], files: str) -> object:
@@ -110,23 +130,21 @@ class Replayer:
         self._entered = 0
         self._main: Level | None = None
         self._region = "prefix"  # then "main", then "suffix"
-        self._jumped = False
-        self._exits = {(index, name): checkpoint for index, name, checkpoint in task.segment.exits}
-        self._order = sorted({index for index, _, _ in task.segment.exits})
-        self._at = -1  # place in _order
-        self._restored = False  # in this iteration, for "exits"
+        self._at = -1  # the running step's place
+        self._true = False  # whether the state is the recorded run's own: what is logged now counts
+        self._exits: dict[tuple[int, str], str] = {}
+        self._skipped: LoopIterator | None = None
         self._restorer: Any = None
         self._manifests: dict[str, Any] | None = None
-        self._proof = StateProof(session, task) if task.prove else None
-        if self._proof is not None:
-            session.info["states"] = self._proof.told
+        self._proof = StateProof(session, task)
+        session.info["states"] = self._proof.told
 
     # -- which records count ---------------------------------------------------------------------------------------
 
     def keeps(self, level: Level, hindsight: bool) -> bool:
         """Whether a record made now is written: what is asked for, and what can be compared."""
         kept = self._keeps(hindsight)
-        if kept and hindsight and self._proof is not None:
+        if kept and hindsight:
             self._proof.logged()
         return kept
 
@@ -138,110 +156,130 @@ class Replayer:
             return segment.prefix or not hindsight
         if self._region == "suffix":
             return segment.suffix
-        if self._main is None:
+        step = self._step
+        if self._main is None or step is None or not self._true:
             return False
-        index = self._main.index
-        if segment.kind == "exits":
-            return self._restored
-        if segment.kind == "iterations":
-            return segment.start <= index < segment.stop if hindsight else segment.first <= index < segment.stop
-        return False
+        first, stop = step.keep if hindsight else (step.first, step.stop)
+        return first <= self._main.index < stop
+
+    @property
+    def _step(self) -> Step | None:
+        return self._segment.steps[self._at] if 0 <= self._at < len(self._segment.steps) else None
 
     @property
     def complete(self) -> bool:
         """Whether everything that the segment asks for has been executed."""
-        segment = self._segment
-        if segment.kind == "iterations" and not segment.suffix:
-            return self._region == "suffix" and self._main is not None and self._main.index + 1 >= segment.stop
-        if segment.kind == "exits":
-            return self._restored and self._at == len(self._order) - 1 and self._region == "suffix"
-        return segment.kind in ("iterations", "suffix") and self._region == "suffix"
+        segment, step = self._segment, self._step
+        if segment.kind == "whole" or self._region != "suffix":
+            return False
+        if segment.suffix or step is None:
+            return True
+        last = self._at == len(segment.steps) - 1
+        return last and self._true and self._main is not None and self._main.index + 1 >= step.stop
 
     # -- told by loops -----------------------------------------------------------------------------------------------
 
     def abandoned(self) -> bool:
         return os.getpid() != self._session.pid
 
+    def stretches(self, loop: LoopIterator) -> bool:
+        return False
+
     def loop_begins(self, loop: LoopIterator) -> None:
         if loop.depth != 0:
             return
         ordinal = self._entered
         self._entered += 1
-        if ordinal == self._segment.loop:
-            if self._segment.kind == "prefix":
+        segment = self._segment
+        if ordinal == segment.loop:
+            if segment.kind == "part" and not segment.steps and not segment.suffix:
                 self._finish(self._session)
             self._main = loop.level
             self._region = "main"
             self._prepare(loop)
-        if self._proof is not None:
-            self._proof.enter(loop, ordinal, self._restorer if self._main is loop.level else None)
+        self._proof.enter(loop, ordinal, self._restorer if self._main is loop.level else None)
 
     def before_fetch(self, loop: LoopIterator) -> None:
-        if self._proof is not None:
-            self._proof.reached(loop, "start")
-        if self._main is None or loop.level is not self._main or self._region != "main":
-            return
         segment = self._segment
-        if segment.kind == "iterations":
-            if not self._jumped:
-                self._jumped = True
-                if segment.restore is None:
-                    self._jump(loop, segment.first)
-                elif self._is_running_known(segment.restore):
-                    move_on(loop, segment.first - loop.index - 1)
-                    loop.resume(segment.first, self._restore(segment.restore, loop))
-                else:
-                    self._jump(loop, segment.first)
-                    self._restore(segment.restore, loop)
-            elif loop.index + 1 == segment.stop and not segment.suffix:
-                self._finish(self._session)
-        elif segment.kind == "whole":
+        main = self._main is not None and loop.level is self._main and self._region == "main"
+        if segment.kind == "whole" or self._true or not main:
+            self._proof.reached(loop, "start", loop.index + 1)
+        if not main:
+            return
+        if segment.kind == "whole":
             if loop.index + 1 == segment.stop:
                 self._finish(self._session)
-        elif segment.kind == "exits":
+            return
+        step = self._step
+        if step is not None and loop.index + 1 < step.stop:
+            return
+        if self._at + 1 < len(segment.steps):
             self._at += 1
-            self._restored = False
-            if self._at == len(self._order):
-                self._finish(self._session)
-            self._jump(loop, self._order[self._at])
-        elif segment.kind == "suffix":
-            assert segment.restore is not None
-            self._restore(segment.restore, loop)
+            self._enter(loop, segment.steps[self._at])
+        elif segment.end is not None:
+            self._restore(segment.end, loop)
+            self._true = True
             loop.finish()
+        elif not segment.suffix and not self._proof.awaits(loop.index + 1):
+            self._finish(self._session)
+
+    def _enter(self, loop: LoopIterator, step: Step) -> None:
+        self._exits = {(index, name): checkpoint for index, name, checkpoint in step.exits}
+        self._true = not step.blind
+        if step.restore is None:
+            self._jump(loop, step.first)
+        elif self._is_running_known(step.restore):
+            move_on(loop, step.first - loop.index - 1)
+            loop.resume(step.first, self._restore(step.restore, loop))
+        else:
+            self._jump(loop, step.first)
+            self._restore(step.restore, loop)
 
     def skips(self, loop: LoopIterator) -> bool:
-        if self._segment.kind != "exits" or self._region != "main" or self._main is None or loop.depth != 1:
+        if self._segment.kind != "part" or self._region != "main" or self._main is None or loop.depth != 1:
             return False
         checkpoint = self._exits.get((self._main.index, loop.name))
         if checkpoint is None:
-            if self._restored:
+            if self._true:
                 return False
             raise ReplayMismatch(
                 f"the nested loop {loop.name!r} did not run in the recorded iteration {self._main.index}"
             )
         main = self._main.iterator() if self._main.iterator is not None else None
-        self._restore(checkpoint, main)
-        self._restored = True
+        items = self._restore(checkpoint, main)
+        if main is not None and items is not None:
+            main.resume(self._main.index + 1, items)
+        self._true = True
+        self._skipped = loop
         return True
 
     def iteration_begins(self, level: Level, value: object) -> None:
-        if self._segment.kind != "exits":
+        if self._region != "main" or self._true:
             self._session.note_value(level, value)
 
-    def iteration_ends(self, level: Level, seconds: float) -> None:
+    def iteration_ends(self, level: Level, seconds: float, count: int = 1) -> None:
         if level is self._main:
             self._session.note_duration(level, seconds)
-            if self._segment.kind == "exits" and not self._restored:
+            if self._segment.kind == "part" and self._region == "main" and not self._true:
                 raise ReplayMismatch(f"iteration {level.index} of {level.name!r} did not reach its nested loop")
 
     def loop_ends(self, loop: LoopIterator, end: str) -> None:
-        if self._proof is not None and end == "exhausted":
-            self._proof.reached(loop, "end")
-        if self._main is not None and loop.level is self._main:
-            self._region = "suffix"
-            # A loop that was left may have been left by an exception: the script goes on, and shows it.
-            if not self._segment.suffix and end == "exhausted":
-                self._finish(self._session)
+        main = self._main
+        if loop.depth == 1 and end == "exhausted" and loop.occurrence == 0 and loop is not self._skipped:
+            outer = main.iterator() if main is not None and main.iterator is not None else None
+            if outer is not None and (self._true or self._segment.kind == "whole"):
+                self._proof.reached(outer, f"exit {loop.name}", outer.index)
+        self._skipped = None
+        if main is None or loop.level is not main:
+            if end == "exhausted" and loop.depth == 0:
+                self._proof.reached(loop, "end", loop.index + 1)
+            return
+        if end == "exhausted" and self._segment.end is None:
+            self._proof.reached(loop, "end", loop.index + 1)
+        self._region = "suffix"
+        # A loop that was left may have been left by an exception: the script goes on, and shows it.
+        if self._segment.kind == "part" and not self._segment.suffix and end == "exhausted":
+            self._finish(self._session)
 
     # -- state ---------------------------------------------------------------------------------------------------------
 
@@ -254,7 +292,7 @@ class Replayer:
 
     def _prepare(self, loop: LoopIterator) -> None:
         """At the main loop's entry: see what is there, before anything is put back."""
-        if self._segment.restore is None and not self._segment.exits:
+        if not self._segment.checkpoints:
             return
         from flor_checkpoint import Restorer
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from flor_instrument import Patch, Placement, Propagation, Refusal
 
 from flor_replay.plan import planner
 from flor_replay.plan.facts import RunFacts
-from flor_replay.plan.planner import RunPlan
+from flor_replay.plan.planner import Need, RunPlan
 from flor_replay.record.wrapping import Wrap
 from flor_replay.replay.task import Inserted
 from flor_replay.store.runs import Run
@@ -71,6 +72,8 @@ class VersionProposal:
     patched: str | None = None  # the commit of the patched version
     reason: str = ""  # where the statements stand, in words
     volatile: frozenset[str] = frozenset()
+    needs: dict[str, tuple[RunFacts, Need]] = field(default_factory=dict)  # run -> what its plan was made of
+    clock_fed: Mapping[str, Sequence[str]] = field(default_factory=dict)  # state that tells the time
     plans: dict[str, RunPlan] = field(default_factory=dict)
     wraps: dict[str, tuple[Wrap, ...]] = field(default_factory=dict)  # run -> loops named in memory, by patched lines
     dead: dict[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)  # run -> (checkpoint, what it may lack)
@@ -130,6 +133,8 @@ class Selection:
     iterations: tuple[str, frozenset[int] | range] | None = None
     names: frozenset[str] | None = None  # of the statements in today's file; None for all that are new
     again: bool = False  # also what was replayed and diverged
+    since: float | None = None  # unix seconds: only runs that began then or later
+    seconds: float | None = None  # only as many versions, newest first, as can be replayed in this time
 
 
 @dataclass
@@ -144,6 +149,8 @@ class Proposal:
     left_aside: list[str]  # a sentence for each file that adds nothing
     facts: dict[str, RunFacts]
     jobs: int
+    since: Mapping[str, Sequence[Run]] = field(default_factory=dict)  # what is different today, and for which runs
+    fewer: str | None = None  # why there are fewer workers than asked for
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -10,7 +10,10 @@ from contextlib import contextmanager
 from flor_replay.errors import StoreError
 from flor_replay.history.versions import History
 from flor_replay.plan import facts as plan_facts
+from flor_replay.plan import planner
+from flor_replay.plan.planner import RunPlan
 from flor_replay.replay.choices import Choices
+from flor_replay.replay.memory import affordable
 from flor_replay.replay.needs import Answers, plan_version
 from flor_replay.replay.placing import Placing
 from flor_replay.replay.proposal import Proposal, Selection, VersionProposal
@@ -62,8 +65,15 @@ def propose(
         for version in versions:
             placing.commit(version)
             if version.names:
-                plan_version(history, version, known, everything, selection, jobs, len(versions), prefix, answers)
-    return Proposal(root, store, [file.patch for file in files], versions, left_out, left_aside, known, jobs)
+                plan_version(history, version, known, everything, selection, prefix, answers)
+        replayed = [run for version in versions for run in version.runs if run.run in version.needs]
+        jobs, fewer = affordable(jobs, replayed)
+        if selection.seconds is not None:
+            _within(selection.seconds, versions, jobs)
+        _share_out(versions, jobs)
+    return Proposal(
+        root, store, [file.patch for file in files], versions, left_out, left_aside, known, jobs, fewer=fewer
+    )
 
 
 @contextmanager
@@ -77,9 +87,31 @@ def _collecting_seldom() -> Iterator[None]:
         gc.set_threshold(*usual)
 
 
+def _share_out(versions: Sequence[VersionProposal], jobs: int) -> None:
+    """Cut long segments in two where all are done sooner for it."""
+    about = {run: known for version in versions for run, known in version.needs.items()}
+    plans = planner.share_out({run: v.plans[run] for v in versions for run in v.needs}, about, jobs)
+    for version in versions:
+        version.plans.update({run: plans[run] for run in version.needs})
+
+
+def _within(seconds: float, versions: Sequence[VersionProposal], jobs: int) -> None:
+    """Leave out the plans that do not fit into this time any more; `versions` are newest first."""
+    taken: list[float] = []
+    for version in versions:
+        for run in list(version.needs):
+            work = [segment.seconds for segment in version.plans[run].segments]
+            if planner.makespan([*taken, *work], jobs) <= seconds:
+                taken += work
+            elif work:
+                version.plans[run] = RunPlan(run, (), f"left for later: the time allowed ({seconds:.0f} s) is used up")
+
+
 def _usable(history: History, recorded: Sequence[Run], selection: Selection) -> tuple[list[Run], list[tuple[Run, str]]]:
     usable, left_out = [], []
     chosen = [run for run in recorded if selection.runs is None or run.run in selection.runs]
+    if selection.since is not None:
+        chosen = [run for run in chosen if run.seconds_since_epoch >= selection.since]
     if selection.last is not None:
         chosen = chosen[-selection.last :]
     present = history.present(run.commit for run in chosen if run.commit is not None)
@@ -89,6 +121,11 @@ def _usable(history: History, recorded: Sequence[Run], selection: Selection) -> 
             left_out.append((run, "it is still running"))
         elif run.info.get("entry", {}).get("kind") == "interactive":
             left_out.append((run, "it ran in a notebook or shell, which cannot be run again by itself"))
+        elif run.info.get("entry", {}).get("kind") == "hosted":
+            program = run.info["entry"].get("program", "a server")
+            left_out.append((run, f"it ran inside {program}, which cannot be run again by itself"))
+        elif run.info.get("follows"):
+            left_out.append((run, "it began at a flor.commit() in the middle of its script, which starts from the top"))
         elif run.info.get("distributed", 1) > 1:
             left_out.append(
                 (run, f"it trained in {run.info['distributed']} processes, and one alone cannot be replayed")

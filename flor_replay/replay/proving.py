@@ -1,12 +1,14 @@
 """Proof by state: where a replay comes by a checkpoint of the recorded run, its state must be the one that is in it.
 
 A run that logged nothing leaves no values to compare. Its checkpoints do: parameters, generators, counters, all that the
-rest of the run can read. What a replay logs before such a point is proven when every bit there is the same.
+rest of the run can read. What a replay logs before such a point is proven when every bit there is the same. And a statement
+that changes what training computes (a draw from a generator, a mode that is switched) shows there, whatever is logged.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from flor_replay.record import frames
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
     from flor_checkpoint import Manifest, Restorer
 
     from flor_replay.record.run import Session
+
+
+SHARE = 0.1  # of a replay's time that comparing may take where values can be compared as well
+FREE_SECONDS = 0.5
 
 
 class StateProof:
@@ -36,6 +42,8 @@ class StateProof:
         self._ended = False  # with the recorded state: what follows the loop goes on from there
         self._restorer: Restorer | None = None
         self._points: dict[tuple[int, str, int], Manifest] | None = None
+        self._began = perf_counter()
+        self._spent = 0.0  # seconds
         self.told: dict[str, Any] = {"compared": 0, "open": False, "different": [], "of_model": False}
 
     def enter(self, loop: LoopIterator, ordinal: int, restorer: Restorer | None) -> None:
@@ -53,15 +61,24 @@ class StateProof:
         """A value was logged by hindsight."""
         self.told["open"] = self.told["open"] or not self._ended
 
-    def reached(self, loop: LoopIterator, at: str) -> None:
-        """The loop is about to draw its next item ("start"), or has none left ("end")."""
+    def awaits(self, index: int) -> bool:
+        """Whether a comparison at the loop's end, after `index` iterations, would tell something."""
+        return bool(self.told["open"]) and not self.told["different"] and (self._ordinal, "end", index) in self._all()
+
+    def reached(self, loop: LoopIterator, at: str, index: int) -> None:
+        """`loop` has come, in the run's own state, to where a checkpoint may have been taken.
+
+        "start": it is about to draw the item of iteration `index`; "exit NAME": the loop NAME in `index` has ended;
+        "end": it has none left.
+        """
         if self._restorer is None or loop.level is not self._loop or self.told["different"]:
             return
-        if not self.told["open"] and at != "end":
+        if not self.told["open"] and (at != "end" or not self._task.prove):
             return
-        manifest = self._all().get((self._ordinal, at, loop.index + 1))
-        if manifest is None:
+        manifest = self._all().get((self._ordinal, at, index))
+        if manifest is None or not self._affordable():
             return
+        began = perf_counter()
         lacking = [entry for entry in manifest.not_captured if not entry.of_running_loop]
         dead = {path for checkpoint, path in self._task.dead if checkpoint == manifest.id}
         if any(entry.path not in dead for entry in lacking):
@@ -69,19 +86,28 @@ class StateProof:
         # What the loop draws from and nobody could capture shows in the states that come after.
         unread = frozenset(holder for entry in manifest.not_captured for holder in entry.holders)
         try:
-            from flor_checkpoint import load
+            from flor_checkpoint import Clocked, load
 
+            clocked = Clocked(**{name: frozenset(found) for name, found in self._task.clock_fed.items()})
             snapshot = load(manifest, Path(layout.packs(self._task.store)), trust=True)
-            found = self._restorer.differences(snapshot, self._namespaces(loop), but=unread)
+            found = self._restorer.differences(snapshot, self._namespaces(loop), but=unread, clocked=clocked)
         except Exception:  # a broken checkpoint proves nothing, and spoils nothing
             return
         if found.names:
             self.told["different"] = list(found.names)
             self.told["of_model"] = found.of_model
+            self.told["at"] = f"{at.partition(' ')[0]} of iteration {index}" if at != "end" else "the loop's end"
         else:
             self.told["compared"] += 1
             self.told["open"] = False
             self._ended = at == "end"
+        self._spent += perf_counter() - began
+
+    def _affordable(self) -> bool:
+        """Where nothing else proves the values every point is looked at, elsewhere as many as cost little."""
+        if self._task.prove or self._task.effects or not self.told["compared"]:
+            return True
+        return self._spent <= FREE_SECONDS + SHARE * (perf_counter() - self._began)
 
     def _namespaces(self, loop: LoopIterator) -> dict[str, dict[str, object]]:
         spaces, _, _ = frames.namespaces(self._session.root, self._session.explicit)
@@ -93,9 +119,9 @@ class StateProof:
             from flor_checkpoint import manifests
 
             listed, _ = manifests(Path(layout.RunFolder(self._task.store, self._task.run).checkpoints))
-            self._points = {
-                (int(str(m.point.get("ordinal"))), str(m.point.get("at")), int(str(m.point.get("index")))): m
-                for m in listed
-                if m.point.get("at") in ("start", "end")
-            }
+            self._points = {}
+            for one in listed:
+                at = str(one.point.get("at"))
+                at = f"exit {one.point.get('nested')}" if at == "exit" else at
+                self._points[int(str(one.point.get("ordinal"))), at, int(str(one.point.get("index")))] = one
         return self._points

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -71,7 +71,10 @@ class Task:
     names: tuple[str, ...] = field(default=())  # the logged names that are asked for
     wraps: tuple[Wrap, ...] = ()  # loops of the patched files that the run had named in memory
     prove: bool = False  # the recorded run logged nothing: its state at later checkpoints is what there is to compare
+    effects: bool = False  # the added code may change what training computes: the state afterwards is looked at
     dead: tuple[tuple[str, str], ...] = ()  # as `Segment.dead`, for every checkpoint: what proves may lack it
+    modules: tuple[str, ...] = ()  # libraries that the recorded run had imported: a warm parent may have them ready
+    clock_fed: Mapping[str, Sequence[str]] = field(default_factory=dict)  # state that tells the time (`ClockFed`)
     placed_by: Mapping[str, str] = field(default_factory=dict)  # names whose statement a person placed, with how
 
     @functools.cached_property
@@ -93,4 +96,5 @@ class Task:
         data["dead"] = tuple((str(checkpoint), str(path)) for checkpoint, path in data["dead"])
         data["linked"] = tuple(data["linked"])
         data["names"] = tuple(data["names"])
+        data["modules"] = tuple(data["modules"])
         return Task(**data)

@@ -1,13 +1,14 @@
 """A worker: one process, one task. ``python -m flor_replay.replay.worker TASK.json PARENT``
 
 Exit codes: 0 the segment was replayed; 3 it cannot be replayed this way (the whole run is tried instead); 1 the script
-failed. What happened is in the replay's run.json.
+failed; 4 it needs a process of its own, not one that was forked from a warm parent. What happened is in the replay's run.json.
 """
 
 from __future__ import annotations
 
 import builtins
 import ctypes
+import functools
 import os
 import runpy
 import signal
@@ -21,15 +22,18 @@ from flor_replay.record import rng, session
 from flor_replay.record.run import Session
 from flor_replay.record.wrapping import Wrapping
 from flor_replay.replay import sandbox
+from flor_replay.replay.libraries import SENSITIVE
 from flor_replay.replay.observer import Replayer, ReplaySession
 from flor_replay.replay.reads import ReadWatch
 from flor_replay.replay.task import Task
 from flor_replay.store import layout
 
 MISMATCH = 3
+UNFORKED = 4
 
 
-def main(path: str, parent: int) -> int:
+def main(path: str, parent: int, *, forked: bool = False) -> int:
+    """Do the task at `path`; returns the exit code. `forked`: in a child of a warm parent (see `nursery`)."""
     task = Task.load(path)
     root = sandbox.enter(task)
     _end_with(parent)
@@ -37,6 +41,7 @@ def main(path: str, parent: int) -> int:
     os.environ["FLOR_PROJECT_ROOT"] = root
     os.environ["FLOR_STORE"] = task.store
     os.chdir(os.path.normpath(os.path.join(root, task.entry["cwd"])))
+    _import_as_then(task, root)
     states = layout.read_json(layout.RunFolder(task.store, task.run).rng)
     if states:
         rng.restore(states)
@@ -47,23 +52,43 @@ def main(path: str, parent: int) -> int:
         rng.when_there("torch", lambda _: _limit_threads(task.threads or 1))
     watch = ReadWatch(task, root)
     watch.install()
+    if forked:
+        sys.addaudithook(functools.partial(_refuse_settings, os.getpid()))
     status, reason = _run(task, root)
     replayer: Replayer = recording.observer  # type: ignore[assignment]
     if replayer.complete and not task.segment.suffix:
         status, reason = "finished", None  # it was left by break; what came after is not asked for
-    elif task.segment.kind not in ("whole", "prefix") and status == "finished" and not replayer.complete:
+    elif (task.segment.steps or task.segment.end) and status == "finished" and not replayer.complete:
         status, reason = "mismatch", "the script ended before the segment did"
     if watch.refused is not None:
         status, reason = "mismatch", watch.refused  # the script may have caught it
     if status == "failed" and task.failure is not None and reason is not None and reason.startswith(task.failure):
         status, reason = "finished", None  # the recorded run ended the same way
-    recording.end(status, reason)
+    recording.end(status, reason, seal=False)  # whoever gave the task seals: sealing needs a large library
     sys.stdout.flush()
     sys.stderr.flush()
     code = 0 if status == "finished" else MISMATCH if status == "mismatch" else 1
     # Straight out: the script's own exit handlers have had their turn in a run that was recorded, and threads that a
     # library left behind must not keep a worker alive.
     os._exit(code)
+
+
+def _import_as_then(task: Task, root: str) -> None:
+    """The PYTHONPATH of the recorded run, and the project's own folders where the sandbox shows them."""
+    recorded = task.entry.get("paths")
+    if recorded is not None:
+        known = os.environ.pop("PYTHONPATH", "")
+        today = {os.path.abspath(os.path.join(task.scratch, path)) for path in known.split(os.pathsep) if known}
+        paths = [os.path.normpath(os.path.join(root, path)) for path in recorded]
+        sys.path[1:] = paths + [path for path in sys.path[1:] if path not in today and path not in paths]
+        if paths:
+            os.environ["PYTHONPATH"] = os.pathsep.join(paths)
+    theirs = os.path.realpath(task.root) + os.sep
+    if os.path.realpath(root) + os.sep != theirs:
+        # An editable install of the project leads to what stands there today.
+        for place, path in enumerate(sys.path):
+            if f"{path}{os.sep}".startswith(theirs) and "site-packages" not in path:
+                sys.path[place] = os.path.join(root, path[len(theirs) :])
 
 
 def _end_with(parent: int) -> None:
@@ -74,13 +99,24 @@ def _end_with(parent: int) -> None:
         os._exit(1)  # it was killed before
 
 
+def _refuse_settings(process: int, event: str, arguments: tuple[object, ...]) -> None:
+    """An audit hook: a setting that libraries read while they are imported comes too late in a child of a nursery."""
+    if event in ("os.putenv", "os.unsetenv") and os.getpid() == process:
+        name = os.fsdecode(arguments[0]) if isinstance(arguments[0], (str, bytes)) else ""
+        if not name.startswith(SENSITIVE):
+            return
+        value = arguments[1] if event == "os.putenv" else None
+        if os.environ.get(name) != (os.fsdecode(value) if isinstance(value, (str, bytes)) else value):
+            os._exit(UNFORKED)
+
+
 def _limit_threads(count: int) -> None:
     sys.modules["torch"].set_num_threads(count)
 
 
 def _finished(recording: Session) -> NoReturn:
     """The segment is done in the middle of the script: nothing after it matters."""
-    recording.end("finished")
+    recording.end("finished", seal=False)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)

@@ -28,7 +28,7 @@ def runs_where(store: str, condition: str) -> frozenset[str]:
         if wanted and runs:
             logged = connection.execute(
                 "select run, name, last(coalesce(float_value, int_value::double) order by seq) as number, "
-                f"last(text_value order by seq) as text from ({records.table(runs)}) "
+                f"last(text_value order by seq) as text from ({records.table(connection, runs)}) "
                 "where name in (select unnest(?)) group by run, name",
                 [wanted],
             ).df()

@@ -2,7 +2,7 @@
 
     .flor/runs/<run>/run.json       who, what, when, with what
     .flor/runs/<run>/version.json   the version, written by the process that takes it
-    .flor/runs/<run>/log.jsonl      live records
+    .flor/runs/<run>/log.live       live records (log.jsonl in form 1)
     .flor/runs/<run>/log.parquet    sealed records
     .flor/runs/<run>/loops.parquet  iterations and loops with their durations
     .flor/runs/<run>/files/         values too large for a record
@@ -27,7 +27,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-FORMAT = 1  # of run.json, log.jsonl, log.parquet and loops.parquet together
+FORMAT = 2  # of run.json, the live log, log.parquet and loops.parquet together; docs/store.md has the history
 
 
 class RunFolder:
@@ -50,6 +50,11 @@ class RunFolder:
 
     @property
     def live(self) -> str:
+        return os.path.join(self.path, "log.live")
+
+    @property
+    def live_1(self) -> str:
+        """The live log of form 1."""
         return os.path.join(self.path, "log.jsonl")
 
     @property

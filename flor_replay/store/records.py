@@ -2,53 +2,149 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from flor_replay.errors import StoreError
-from flor_replay.store import schema
+from flor_replay.store import layout, schema
 from flor_replay.store.runs import Run, all_runs
 
 if TYPE_CHECKING:
     import duckdb
 
 T = TypeVar("T")
+_number = itertools.count()
 
 
-def log_tables(runs: Iterable[Run], *, loops: bool = False) -> list[str]:
-    """SQL selects, one a form, of the log records (or the loop events) of `runs`; each has a column ``run``."""
-    sealed: list[str] = []
-    selects: list[str] = []
-    select = schema.SELECT_LOOPS if loops else schema.SELECT_LOG
-    for run in runs:
-        path = run.folder.loops if loops else run.folder.log
-        if os.path.exists(path) and not os.path.exists(run.folder.live):
-            sealed.append(path)
-        elif os.path.exists(run.folder.live):
-            live = schema.live_table(run.folder.live)
-            selects.append(f"select {schema.quote(run.run)} as run, * from ({select.format(live=live)})")
-        elif os.path.exists(path):
-            sealed.append(path)
-    if sealed:
-        files = ", ".join(schema.quote(path) for path in sealed)
-        selects.insert(
-            0,
-            "select regexp_extract(filename, '([^/\\\\]+)[/\\\\][^/\\\\]+$', 1) as run, * exclude (filename) "
-            f"from read_parquet([{files}], filename=true, union_by_name=true)",
+class Tables:
+    """The records of some runs, in one connection: sealed and live, of every form, as if they were one table."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, runs: Sequence[Run]) -> None:
+        self._connection = connection
+        self._runs = list(runs)
+        self._name = f"runs_{next(_number)}"
+        self._depths: list[int] = []
+        self.problems: dict[str, list[str]] = {}  # run -> what of its live log is damaged
+
+    def log(self) -> tuple[str, int]:
+        """SQL of the log records, and for how many levels it has columns.
+
+        Columns: those of `schema.LOG_COLUMNS`, of the levels, and ``place``, the run's place in `runs`. Rows come by run, then by name,
+        then in the order they were made, where a query does not change that.
+        """
+        selects = [f"select {schema_columns(schema.LOG_COLUMNS)}, null::INTEGER as place where false"]
+        depths = [0]
+        for select, depth in self._sources(loops=False):
+            selects.append(select)
+            depths.append(depth)
+        return " union all by name ".join(f"({select})" for select in selects), max(depths)
+
+    def with_lists(self) -> str:
+        """SQL of the log records with ``run`` and the lists of `schema.PLACE_COLUMNS`."""
+        source, depth = self.log()
+        return self._named(schema.with_lists(source, depth))
+
+    def loops(self) -> str:
+        """SQL of what loops did: ``run`` and the columns of `schema.LOOP_COLUMNS`."""
+        selects = [f"select {schema_columns(schema.LOOP_COLUMNS)}, null::INTEGER as place where false"]
+        selects += [select for select, _ in self._sources(loops=True)]
+        return self._named(" union all by name ".join(f"({select})" for select in selects))
+
+    def _named(self, source: str) -> str:
+        name = f"{self._name}_ids"
+        self._connection.execute(f"set variable {name} = ?", [[run.run for run in self._runs]])
+        return f"select getvariable('{name}')[place + 1] as run, * exclude (place) from ({source})"
+
+    def _sources(self, *, loops: bool) -> Iterator[tuple[str, int]]:
+        """A select for each form, and each live log, with its levels. Neighbours of one form are read together."""
+        sealed: list[tuple[int, str]] = []
+        form = layout.FORMAT
+        older = self._sealed_in_form_1()
+        for place, run in enumerate(self._runs):
+            path = run.folder.loops if loops else run.folder.log
+            live = [found for found in (run.folder.live, run.folder.live_1) if os.path.exists(found)]
+            if not live and not os.path.exists(path):
+                continue
+            of = 1 if run.run in older else layout.FORMAT
+            if sealed and (live or of != form):
+                yield self._sealed(sealed, form, loops)
+                sealed = []
+            if live:
+                yield self._live(place, run, live[0], loops)
+            else:
+                form = of
+                sealed.append((place, path))
+        if sealed:
+            yield self._sealed(sealed, form, loops)
+
+    def _sealed_in_form_1(self) -> set[str]:
+        """A run of form 1 may have been sealed by a later version."""
+        candidates = {
+            run.folder.log: run.run
+            for run in self._runs
+            if run.info.get("format") == 1 and os.path.exists(run.folder.log)
+        }
+        if not candidates:
+            return set()
+        files = ", ".join(map(schema.quote, candidates))
+        newer = fetch(
+            self._connection,
+            f"select file_name from parquet_kv_metadata([{files}]) where key = 'flor_format' and value <> '1'",
         )
-    return selects
+        return set(candidates.values()) - {candidates[str(path)] for (path,) in newer}
+
+    def _live(self, place: int, run: Run, path: str, loops: bool) -> tuple[str, int]:
+        if path == run.folder.live_1:
+            if loops:
+                return f"select {place} as place, * from ({schema.live_1(path, loops=True)})", 0
+            source = f"{schema.live_1(path)} order by n, s"
+            return self._from_1(source, f"{place} as place")
+        from flor_replay.store import live, livetables
+
+        found = live.read(path)
+        if found.problems:
+            self.problems[run.run] = found.problems
+        if loops:
+            return f"select {place} as place, * from ({livetables.loops(self._connection, found)})", 0
+        return f"select {place} as place, * from ({livetables.log(self._connection, found.log)})", found.log.depth
+
+    def _sealed(self, found: Sequence[tuple[int, str]], form: int, loops: bool) -> tuple[str, int]:
+        files = ", ".join(schema.quote(path) for _, path in found)
+        table = f"read_parquet([{files}], filename = true, union_by_name = true)"
+        if len(found) == 1:
+            place = str(found[0][0])
+        else:
+            name = f"{self._name}_files_{next(_number)}"
+            self._connection.execute(f"create type {name} as enum ({files})")
+            self._connection.execute(f"set variable {name} = ?", [[place for place, _ in found]])
+            place = f"getvariable('{name}')[enum_code(filename::{name})::BIGINT + 1]"
+        place = f"{place}::INTEGER as place"
+        if loops:
+            return f"select {place}, * exclude (filename) from {table}", 0
+        if form == 1:
+            return self._from_1(f"select * from {table}", place)
+        columns = {str(row[0]) for row in fetch(self._connection, f"describe select * from {table}")}
+        depth = sum(f"i{d}" in columns for d in range(1, len(columns) + 1))
+        wanted = ", ".join([*schema.LOG_COLUMNS, *schema.level_columns(depth)])
+        return f"select {place}, {wanted} from {table}", depth
+
+    def _from_1(self, source: str, place: str) -> tuple[str, int]:
+        ((depth,),) = fetch(self._connection, f"select coalesce(max(len(indices)), 0) from ({source})")
+        return schema.from_1(source, int(depth), place), int(depth)  # type: ignore[call-overload]
 
 
-def table(runs: Sequence[Run], *, loops: bool = False) -> str:
-    """SQL of one select over all of `runs`."""
-    selects = log_tables(runs, loops=loops)
-    if not selects:
-        columns = schema.LOOP_COLUMNS if loops else schema.LOG_COLUMNS
-        empty = ", ".join(f"null::{kind} as {name}" for name, kind in columns.items())
-        return f"select null::VARCHAR as run, {empty} where false"
-    return " union all by name ".join(f"({select})" for select in selects)
+def schema_columns(columns: Mapping[str, str]) -> str:
+    """The columns, empty."""
+    return ", ".join(f"null::{kind} as {name}" for name, kind in columns.items())
+
+
+def table(connection: duckdb.DuckDBPyConnection, runs: Sequence[Run], *, loops: bool = False) -> str:
+    """SQL of one select over all of `runs`: their log records with lists, or what loops did. It has a column ``run``."""
+    tables = Tables(connection, runs)
+    return tables.loops() if loops else tables.with_lists()
 
 
 def connect() -> duckdb.DuckDBPyConnection:
@@ -57,6 +153,7 @@ def connect() -> duckdb.DuckDBPyConnection:
 
     connection = duckdb.connect()
     connection.execute("set enable_progress_bar = false")
+    connection.execute("set preserve_insertion_order = true")
     return connection
 
 
@@ -69,15 +166,19 @@ def reading(store: str, answer: Callable[[list[Run]], T]) -> T:
     import duckdb
 
     try:
-        return answer(all_runs(store))
-    except (duckdb.Error, StoreError) as error:
-        runs = all_runs(store)
+        return answer(_shown(store))
+    except (duckdb.Error, StoreError, OSError) as error:
+        runs = _shown(store)
         problems = {run.run: problem for run in runs if (problem := _broken(run)) is not None}
         if not problems and isinstance(error, duckdb.Error) and not isinstance(error, duckdb.IOException):
             raise  # the question was wrong
         for run, problem in problems.items():
             print(f"flor: run {run} is left out, its log cannot be read: {problem}", file=sys.stderr)
         return answer([run for run in runs if run.run not in problems])
+
+
+def _shown(store: str) -> list[Run]:
+    return [run for run in all_runs(store) if not run.hidden]
 
 
 def _broken(run: Run) -> str | None:
@@ -88,8 +189,10 @@ def _broken(run: Run) -> str | None:
         try:
             for loops in (False, True):
                 # every column, every row: a flipped byte shows only where it is
-                connection.execute(f"select sum(hash(columns(*))) from ({table([run], loops=loops)})").fetchall()
-        except duckdb.Error as error:
+                connection.execute(
+                    f"select sum(hash(columns(*))) from ({table(connection, [run], loops=loops)})"
+                ).fetchall()
+        except (duckdb.Error, StoreError, OSError) as error:
             return str(error).splitlines()[0]
     return None
 

@@ -46,6 +46,20 @@ class Run:
         return float(self.info.get("tstamp", 0.0))
 
     @property
+    def began_seconds(self) -> float:
+        """When its first record was made, unix seconds; its tstamp is when it was committed, if that is later."""
+        return float(self.info.get("began", self.seconds_since_epoch))
+
+    @property
+    def hidden(self) -> bool:
+        """Whether its records wait for ``flor.commit``. What a killed script logged since its last one is shown, of a request
+        that failed or was cut off nothing is; a script sees its own."""
+        waits = self.info.get("uncommitted")
+        if not waits or (waits == "run" and self.info.get("process", {}).get("pid") == os.getpid()):
+            return False
+        return waits == "request" or self.status == "running"
+
+    @property
     def commit(self) -> str | None:
         """The git commit of its version; None where there is none."""
         commit = self.version.get("commit")
@@ -66,6 +80,16 @@ class Run:
         for name, kept in self.info.get("args", {}).items():
             kind, number, text = kept["value"]
             found[name] = values.decode(kind, number, text, self.folder.files)
+        return found
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What argparse gave the script, by name; a name of ``flor.arg`` is not among them."""
+        given = self.info.get("args", {})
+        found = {}
+        for name, (kind, number, text) in self.info.get("options", {}).items():
+            if name not in given:
+                found[name] = values.decode(kind, number, text, self.folder.files)
         return found
 
     @property

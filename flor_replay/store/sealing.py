@@ -1,27 +1,59 @@
-"""From the live log to the sealed form: ``log.jsonl`` becomes ``log.parquet`` and ``loops.parquet``, then goes."""
+"""From the live log to the sealed form: it becomes ``log.parquet`` and ``loops.parquet``, then goes."""
 
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
-from flor_replay.store import schema
+from flor_replay.store import layout, schema
 from flor_replay.store.layout import RunFolder
 
-
-def seal(folder: RunFolder) -> None:
-    """Seal one run. Done again after a crash in its midst it gives the same result; a sealed run is left alone."""
-    if not os.path.exists(folder.live):
-        return
+if TYPE_CHECKING:
     import duckdb
 
+
+def seal(folder: RunFolder) -> list[str]:
+    """Seal one run. Done again after a crash in its midst it gives the same result; a sealed run is left alone.
+
+    Returns what of the live log was damaged and is lost, in words.
+    """
+    problems: list[str] = []
+    for path in (folder.live, folder.live_1):
+        if os.path.exists(path):
+            problems += _seal(folder, path)
+    return problems
+
+
+def _seal(folder: RunFolder, path: str) -> list[str]:
+    import duckdb
+
+    problems: list[str] = []
     with duckdb.connect() as connection:
         connection.execute("set preserve_insertion_order = true")
-        live = schema.live_table(folder.live)
-        for path, select in ((folder.loops, schema.SELECT_LOOPS), (folder.log, schema.SELECT_LOG)):
-            temporary = f"{path}.{os.getpid()}.tmp"
-            connection.execute(
-                f"copy ({select.format(live=live)}) to {schema.quote(temporary)} "
-                "(format parquet, compression zstd, parquet_version v2)"
-            )
-            os.replace(temporary, path)
-    os.unlink(folder.live)
+        if path == folder.live_1:
+            source = schema.live_1(path)
+            (depth,) = connection.execute(f"select coalesce(max(len(indices)), 0) from ({source})").fetchall()[0]
+            log = schema.from_1(source, depth, "null as run") + " order by name, seq"
+            log, loops = f"select * exclude (run) from ({log})", schema.live_1(path, loops=True)
+        else:
+            from flor_replay.store import live, livetables
+
+            found = live.read(path)
+            problems = found.problems
+            log, loops = livetables.log(connection, found.log), livetables.loops(connection, found)
+        write(connection, loops, folder.loops)
+        write(connection, log, folder.log)
+    os.unlink(path)
+    return problems
+
+
+def write(connection: duckdb.DuckDBPyConnection, select: str, path: str) -> None:
+    """A Parquet file of the store, there whole or not at all."""
+    temporary = f"{path}.{os.getpid()}.tmp"
+    connection.execute(
+        f"copy ({select}) to {schema.quote(temporary)} (format parquet, compression snappy, parquet_version v2, "
+        f"kv_metadata {{flor_format: '{layout.FORMAT}'}})"
+    )
+    with open(temporary, "rb") as file:
+        os.fsync(file.fileno())  # it is on the disk before what it was made from goes
+    os.replace(temporary, path)

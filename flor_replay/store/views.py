@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from flor_replay.errors import QueryError
-from flor_replay.store import layout, records
+from flor_replay.store import contexts, layout, records
 from flor_replay.store.runs import Run, open_store
 
 if TYPE_CHECKING:
@@ -29,6 +30,11 @@ CHECKPOINT_COLUMNS = {
     "stall_seconds": "DOUBLE", "bytes_logical": "BIGINT", "bytes_written": "BIGINT", "not_captured": "JSON",
 }  # fmt: skip
 
+CALLER_COLUMNS = {
+    "run": "VARCHAR", "depth": "INTEGER", "kind": "VARCHAR", "workflow": "VARCHAR", "task": "VARCHAR", "execution": "VARCHAR",
+    "prerequisites": "VARCHAR[]", "recipe": "VARCHAR", "details": "JSON",
+}  # fmt: skip
+
 
 def run_query(sql: str, root: str | None = None) -> pd.DataFrame:
     """See `flor_replay.record.api.query`."""
@@ -39,6 +45,8 @@ def run_query(sql: str, root: str | None = None) -> pd.DataFrame:
     def answer(everything: Sequence[Run]) -> pd.DataFrame:
         with records.connect() as connection:
             register(connection, everything)
+            if re.search(r"\b(contexts|callers|packages)\b", sql, re.IGNORECASE):
+                _register_contexts(connection, store, everything)
             return connection.execute(sql).df()
 
     try:
@@ -61,18 +69,52 @@ def register(connection: duckdb.DuckDBPyConnection, everything: Sequence[Run]) -
     )
     value = "coalesce(text_value, float_value::varchar, int_value::varchar)"
     connection.execute(
-        "create view logs as select l.run as run, name, kind, int_value, float_value, text_value, "
+        "create temp view logs as select l.run as run, name, kind, int_value, float_value, text_value, "
         f"{value} as value, loops, occurrences, indices, ordinal, seq, to_timestamp(time) as time, "
         "'recorded' as source "
-        f"from ({records.table(recorded)}) l "
+        f"from ({records.table(connection, recorded)}) l "
         "union all by name "
         "select r.run as run, name, kind, int_value, float_value, text_value, "
         f"{value} as value, loops, occurrences, indices, ordinal, seq, to_timestamp(time) as time, "
         "'backfilled' as source "
-        f"from ({records.table(replays)}) l join replays r on r.replay = l.run "
+        f"from ({records.table(connection, replays)}) l join replays r on r.replay = l.run "
         "where l.hindsight > 0 and r.verdict in ('exact', 'close', 'unchecked')"
     )
-    connection.execute(f"create view loops as {records.table(recorded, loops=True)}")
+    connection.execute(f"create temp view loops as {records.table(connection, recorded, loops=True)}")
+
+
+def _register_contexts(connection: duckdb.DuckDBPyConnection, store: str, everything: Sequence[Run]) -> None:
+    """Make the views ``contexts``, ``callers`` and ``packages``."""
+    recorded = [run for run in everything if not run.replay_of]
+    read = {run.run: contexts.read(store, run) for run in recorded}
+    columns = {"run": "VARCHAR", "filename": "VARCHAR", **contexts.COLUMNS, "context": "JSON"}
+    rows = [
+        (run.run, run.filename, *contexts.row(run, read[run.run]).values(), _json(read[run.run])) for run in recorded
+    ]
+    _fill(connection, "contexts", columns, rows)
+    callers = [
+        (
+            run, depth, caller.get("kind"), caller.get("workflow"), caller.get("task"), caller.get("id"),
+            caller.get("details", {}).get("prerequisites"), caller.get("details", {}).get("recipe"),
+            _json(caller.get("details")),
+        )
+        for run, context in read.items()
+        for depth, caller in enumerate(context.get("callers", ()))
+    ]  # fmt: skip
+    _fill(connection, "callers", CALLER_COLUMNS, callers)
+    # Runs share environments: one table an environment, joined.
+    environments = {str(context.get("packages")): contexts.packages(store, context) for context in read.values()}
+    _fill(
+        connection,
+        "environments",
+        {"environment": "VARCHAR", "package": "VARCHAR", "version": "VARCHAR"},
+        [(name, package, version) for name, found in environments.items() for package, version in found.items()],
+    )
+    used = [(run, str(context.get("packages"))) for run, context in read.items()]
+    _fill(connection, "environment_of", {"run": "VARCHAR", "environment": "VARCHAR"}, used)
+    connection.execute(
+        "create view packages as select run, package, version from environment_of join environments using (environment)"
+    )
 
 
 def _fill(

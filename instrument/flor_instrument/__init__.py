@@ -6,7 +6,8 @@ Pure functions on bytes: no files, no git, no torch.
 from __future__ import annotations
 
 from flor_instrument.analysis.carrying import Carried, carried
-from flor_instrument.analysis.clocks import volatile_names
+from flor_instrument.analysis.clocks import ClockFed, clock_fed, volatile_names
+from flor_instrument.analysis.harmless import possible_effect
 from flor_instrument.analysis.liveness import Holder, live_names, lost_but_dead
 from flor_instrument.analysis.paths_taken import Place
 from flor_instrument.analysis.places import Where, where
@@ -17,6 +18,7 @@ from flor_instrument.propagation import Given, Placement, Propagation, Refusal, 
 from flor_instrument.source import SourceError
 
 __all__ = [
+    "ClockFed",
     "Carried",
     "Found",
     "FoundLoop",
@@ -34,6 +36,7 @@ __all__ = [
     "Where",
     "added",
     "carried",
+    "possible_effect",
     "find_loops",
     "function_of",
     "functions_in",
@@ -42,6 +45,7 @@ __all__ = [
     "lost_but_dead",
     "propagate",
     "remove",
+    "clock_fed",
     "volatile_names",
     "where",
 ]

@@ -28,7 +28,7 @@ def log(name: str, value: object) -> None:
     if isinstance(value, float):
         text = struct.pack("<d", value).hex()
     elif hasattr(value, "detach"):
-        text = hashlib.sha1(value.detach().contiguous().numpy().tobytes()).hexdigest()
+        text = hashlib.sha1(value.detach().cpu().contiguous().numpy().tobytes()).hexdigest()
     elif hasattr(value, "tobytes"):
         text = hashlib.sha1(value.tobytes()).hexdigest()
     elif isinstance(value, dict):

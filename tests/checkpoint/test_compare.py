@@ -22,6 +22,7 @@ from tests.checkpoint.conftest import Store
 class Holder:
     def __init__(self) -> None:
         self.best = 0.5
+        self.lowest = 0.25
         self.names = {"a", "b"}
 
 
@@ -89,7 +90,9 @@ OTHERWISE: dict[str, Callable[[dict[str, Any]], object]] = {
 }
 
 
-def compared(store: Store, otherwise: Callable[[dict[str, Any]], object] = lambda _: None) -> Any:
+def compared(
+    store: Store, otherwise: Callable[[dict[str, Any]], object] = lambda _: None, clocked: fc.Clocked | None = None
+) -> Any:
     recorded = make()
     capturer = store.capturer()
     capturer.baseline({"frame:0": recorded})
@@ -102,7 +105,40 @@ def compared(store: Store, otherwise: Callable[[dict[str, Any]], object] = lambd
     change(live)
     live["added"] = object()  # by a statement of today
     otherwise(live)
-    return restorer.differences(store.snapshot(), {"frame:0": live})
+    return restorer.differences(store.snapshot(), {"frame:0": live}, clocked=clocked or fc.Clocked())
+
+
+TELLING = fc.Clocked(frozenset({"count", "best"}), frozenset({"queue"}), frozenset({"holder"}), frozenset({"lowest"}))
+
+
+@pytest.mark.parametrize(
+    "otherwise",
+    [
+        lambda s: s.update(count=17.5),
+        lambda s: setattr(s["holder"], "best", 3.0),
+        lambda s: setattr(s["holder"], "lowest", 1e9),
+        lambda s: s["queue"].__setitem__(1, 99),
+    ],
+)
+def test_what_tells_the_time_may_be_another(otherwise: Callable[[dict[str, Any]], object], store: Store) -> None:
+    assert compared(store, otherwise).names != ()
+    assert compared(store, otherwise, TELLING).names == ()
+
+
+@pytest.mark.parametrize(
+    "otherwise",
+    [
+        lambda s: s.update(count="late"),
+        lambda s: s.update(count=torch.ones(1)),
+        lambda s: setattr(s["holder"], "names", {"a"}),
+        lambda s: s["queue"].append(1),
+        lambda s: s["queue"].__setitem__(1, "x"),
+        lambda s: s["first"].update(lowest=3),
+        lambda s: s.update(zero=-0.0),
+    ],
+)
+def test_nothing_else_may(otherwise: Callable[[dict[str, Any]], object], store: Store) -> None:
+    assert compared(store, otherwise, TELLING).names != ()
 
 
 def test_the_same_is_the_same(store: Store) -> None:

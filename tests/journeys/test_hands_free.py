@@ -146,7 +146,7 @@ def test_what_cannot_be_run_is_said(project: Project) -> None:
         (("d",), "d is a folder: name the script in it"),
         (("-",), "standard input cannot be recorded"),
         ((), "Missing argument 'SCRIPT'"),
-        (("--loop", "t.py:1", "t.py"), "no for loop begins at t.py line 1: it has no for loop"),
+        (("--loop", "t.py:1", "t.py"), "no loop begins at t.py line 1: it has no loop"),
         (("--loop", "t.py", "t.py"), "write it as FILE:LINE"),
         (("--loop", "other.py:3", "t.py"), "other.py is not imported by t.py"),
         (("--loop", "t.py:1", "--no-loops", "t.py"), "one of them"),

@@ -98,6 +98,104 @@ def test_several_versions_of_a_trainer_class(project: Project, tmp_path: Path) -
     assert "nothing to replay" in done.stderr
 
 
+def test_loops_that_ask_a_condition(project: Project, tmp_path: Path) -> None:
+    """`while` around `while`, one left by break: entered at checkpoints, with the counters as they were there."""
+    plain = """
+import numpy as np
+
+def main(steps):
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(40, 3))
+    w, step, since = np.zeros(3), 0, 0
+    while True:
+        rows = rng.integers(0, 40, 8)
+        tries = 0
+        while tries < 3 and since < 100:
+            grad = x[rows].T @ (x[rows] @ w - 1) / len(rows)
+            w -= 0.05 * grad
+            tries += 1
+            since += 1
+        step += 1
+        if step > steps:
+            break
+    print(w)
+
+main(9)
+"""
+    added = plain.replace("            w -=", '            flor.log("grad", float(grad @ grad))\n            w -=')
+    added = added.replace("        if step >", '        flor.log("norm", float(w @ w) + step)\n        if step >')
+    added = added.replace("import numpy", "import flor\nimport numpy")
+    project.commit("plain", {"train.py": plain})
+    loops = ["--loop", "train.py:8", "--loop", "train.py:11"]
+    told = project.command("run", *loops, "train.py", env=EVERY).stderr
+    assert "step (train.py:8), tries (train.py:11)" in told
+    project.write({"train.py": added})
+    done = project.command("add-log", "train.py", "--yes", "--iters", "step=4:7", "--json")
+    assert '"exact"' in done.stdout and "from the start" not in done.stderr
+    project.command("add-log", "train.py", "--yes")
+    loops = ["--loop", "train.py:9", "--loop", "train.py:12"]
+    expected = truth(tmp_path / "t", {"train.py": added}, *loops, "train.py")
+    assert filled(project) == expected and len(expected[1]) == 10 and len(expected[0]) == 30
+    assert project.dataframe("norm")["step"].tolist() == [*range(10)]
+
+
+TIMED = """
+import time
+import numpy as np
+
+class Meter:
+    def __init__(self):
+        self.sum, self.n = 0.0, 0
+
+    def update(self, val, n=1):
+        self.sum += val * n
+        self.n += n
+
+class Trainer:
+    def __init__(self):
+        self.w, self.began, self.took, self.times = np.ones(3), time.time(), 0.0, []
+        self.batch_time, self.losses = Meter(), Meter()
+
+    def fit(self, optimizer):
+        rng = np.random.default_rng(2)
+        for epoch in range(6):
+            for step in range(3):
+                t0 = time.perf_counter()
+                grad = self.w * 0.5 + rng.normal(size=3) * 0.01
+                self.w = optimizer.step(self.w, grad)
+                self.losses.update(float(grad @ grad))
+                self.batch_time.update(time.perf_counter() - t0)
+            self.times.append(time.time() - self.began)
+            self.took = time.time() - self.began
+        print(self.took, self.w)
+
+class Optimizer:
+    def step(self, w, grad):
+        return w - 0.1 * grad
+
+Trainer().fit(Optimizer())
+"""
+
+
+def test_a_script_that_takes_the_time_is_proven_all_the_same(project: Project, tmp_path: Path) -> None:
+    """What its clocks said then is in the recorded state, in variables, lists and meters, and is another now."""
+    project.commit("plain", {"train.py": TIMED})
+    project.command("run", "train.py", env=EVERY)
+    added = TIMED.replace(
+        "            self.took =", '            flor.log("w", float(self.w @ self.w))\n            self.took ='
+    )
+    added = added.replace("import time\n", "import time\nimport flor\n", 1)
+    project.write({"train.py": added})
+    done = project.command("add-log", "train.py", "--yes")
+    assert "exact" in done.stderr and "run instead" not in done.stderr
+    assert filled(project, 0, ["w"]) == truth(tmp_path / "t", {"train.py": added}, "train.py", names=["w"])
+    spoiled = added.replace("self.took =", "self.losses.update(1.0)\n            self.took =").replace('"w", ', '"v", ')
+    spoiled = spoiled.replace("self.losses.update(1.0)", 'flor.log("l", self.losses.update(1.0))')
+    project.write({"train.py": spoiled})
+    done = project.command("add-log", "train.py", "--yes", check=None)
+    assert "exact" not in done.stderr.split("about")[1], done.stderr
+
+
 SCRIPT = """import numpy as np
 import time
 rng = np.random.default_rng(0)
@@ -129,7 +227,7 @@ def test_todays_file_names_its_loops_itself(project: Project, tmp_path: Path) ->
 
 
 def test_a_script_without_a_loop_is_replayed_whole(project: Project, tmp_path: Path) -> None:
-    plain = SCRIPT.replace("for epoch in range(5):", "epoch = -1\nwhile epoch < 4:\n    epoch += 1")
+    plain = SCRIPT.replace("for epoch in range(5):", "epoch = -1\nwhile (epoch := epoch + 1) < 5:\n    pass")
     plain = plain.replace("    for step in range(4):\n    ", "    if True:\n    ")
     with_log = plain.replace("import time\n", "import time\nimport flor\n").replace(
         "    print(", '    flor.log("w", float(w[0]))\n    print('
@@ -162,10 +260,10 @@ def test_a_statement_that_disturbs_training_is_found_out(project: Project) -> No
 
 
 def test_a_clock_in_the_state_leaves_it_unchecked_and_says_so(project: Project) -> None:
-    clock = SCRIPT.replace("    print(", "    seen = time.time()\n    print(")
+    clock = SCRIPT.replace("    print(", "    seen = time.ctime() + str(time.time())\n    print(")
     project.commit("plain", {"train.py": clock})
     project.command("run", "train.py", env=EVERY)
-    project.write({"train.py": LOGGED.replace("    print(", "    seen = time.time()\n    print(")})
+    project.write({"train.py": LOGGED.replace("    print(", "    seen = time.ctime() + str(time.time())\n    print(")})
     done = project.command("add-log", "train.py", "--yes")
     assert "unchecked" in done.stderr
     assert "the state afterwards was the recorded one but for module:__main__.seen" in done.stderr

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.journeys.journey import journey
+from tests.journeys.journey import journey, recorded, today
+from tests.support import Project
 
 
 def test_state_of_the_patch_itself(tmp_path: Path) -> None:
@@ -136,3 +137,31 @@ def test_a_gradient_at_the_top_of_an_iteration(tmp_path: Path) -> None:
         #@ flor.log("grad_after", grad_norm())
         """
     journey(tmp_path, source, "grad_top", "grad_bottom", "grad_after", words=["--kwargs", "seed=4"])
+
+
+def test_what_a_clock_says_is_about_the_replay(tmp_path: Path) -> None:
+    """A statement that asks for a time cannot be proven, whatever else came out the same; others in the same patch are."""
+    source = """\
+        import time
+        import numpy as np
+        import flor
+
+        w = np.ones(3)
+        for epoch in flor.loop("epoch", range(3)):
+            t0 = time.perf_counter()
+            w = w * 0.5
+            flor.log("w0", w[0])
+            #@ flor.log("took", time.perf_counter() - t0)
+            #@ flor.log("w1", w[1] * 3)
+        """
+    project = Project(tmp_path / "project")
+    project.commit(files={"train.py": recorded(source)})
+    project.run()
+    project.write({"train.py": today(source)})
+    done = project.command("add-log", "train.py", "--yes")
+    assert "took: read from a clock" in done.stderr and "exact" in done.stderr
+    frame = project.dataframe("took", "w1", fidelity=True)
+    assert set(frame["took_fidelity"]) == {"unchecked"} and set(frame["w1_fidelity"]) == {"exact"}
+    project.write({"train.py": today(source).replace('"took"', '"spent"')})
+    done = project.command("add-log", "train.py", "--yes", "--name", "spent")
+    assert "unchecked" in done.stderr and "exact" not in done.stderr

@@ -73,10 +73,10 @@ def test_every_holder_must_be_dead() -> None:
 def test_a_plan_starts_there_and_says_what_to_pass_over() -> None:
     found = facts(point("start", 8, CLOSURE))
     need = Need(frozenset({Place.NESTED}), iterations=frozenset({8}))
-    assert [segment.restore for segment in plan_run(found, need, 1).segments] == [None]
+    assert [segment.checkpoints for segment in plan_run(found, need).segments] == [frozenset()]
     main = found.main
     assert main is not None
     dead = functools.partial(lost_but_dead, {"train.py": SOURCE.encode()})
-    [segment] = plan_run(without_dead(found, "train.py", "", dead), need, 1).segments
-    assert (segment.restore, segment.dead) == ("start8", (("start8", "frame:0:main.closure"),))
+    [segment] = plan_run(without_dead(found, "train.py", "", dead), need).segments
+    assert (segment.steps[0].restore, segment.dead) == ("start8", (("start8", "frame:0:main.closure"),))
     assert segment.from_data(segment.as_data()) == segment

@@ -35,8 +35,11 @@ class Watching:
         self.seen.append((level.name, level.index))
 
     def before_fetch(self, loop: Any) -> None: ...
-    def iteration_ends(self, level: Level, seconds: float) -> None: ...
+    def iteration_ends(self, level: Level, seconds: float, count: int = 1) -> None: ...
     def skips(self, loop: Any) -> bool:
+        return False
+
+    def stretches(self, loop: Any) -> bool:
         return False
 
     def abandoned(self) -> bool:
@@ -66,7 +69,7 @@ def run(code: Any) -> tuple[str, str]:
 
 
 def all_wraps(source: bytes) -> list[Wrap]:
-    """Every for of a source, with all that can be inside."""
+    """Every loop of a source, with all that can be inside."""
     found = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.For):
@@ -77,6 +80,8 @@ def all_wraps(source: bytes) -> list[Wrap]:
                     break
                 inside, iterable = inside + 1, iterable.args[0]
             found.append(Wrap("t.py", node.lineno, f"l{node.lineno}", inside))
+        elif isinstance(node, ast.While):
+            found.append(Wrap("t.py", node.lineno, f"l{node.lineno}", 0))
     return found
 
 
@@ -87,6 +92,8 @@ HEADERS = (
     "for a in say('evaluated', [1, 2]):", "for a in {1: 2}.items():", "for a in range(\n    3\n):", "for a in (range(2)):",
     "for box.a in range(2):", "for box[0] in 'ab':", "for a in iter(iter([1, 2, 0]).__next__, 0):", "for a in 7:",
     "for a in broken():", "for a in []:", "for a in (n := [1, 2]):", "for a in [1, 2] if count else []:",
+    "while next(count) < 4:", "while (next(count) < 5 and\n    say('asked', True)):", "while not next(count) > 3:",
+    "while False:", "while len(seen) < 2 and next(count) < 9:",
 )  # fmt: skip
 BODIES = (
     "print('in', locals().get('a'))", "continue", "break", "if len(seen) > 2: break", "seen.append(1)", "raise KeyError('é')",
@@ -170,6 +177,31 @@ def test_the_loops_are_seen(watching: Watching) -> None:
     ]  # fmt: skip
 
 
+def test_a_while_loop_is_seen_and_binds_nothing(watching: Watching) -> None:
+    source = b"""
+def train(n):
+    step, done = 0, []
+    while step < n:
+        if step == 1: step = 5; continue
+        step += 1
+        while True:
+            done.append(step)
+            if len(done) % 2 == 0: break
+    else:
+        done.append("else")
+    return sorted(locals()), done
+told = train(7)
+"""
+    space: dict[str, Any] = {}
+    wraps = [Wrap("t.py", 4, "step", 0), Wrap("t.py", 7, "inner", 0)]
+    exec(compile(wrapped_tree(source, "t.py", wraps), "t.py", "exec"), space)
+    plain: dict[str, Any] = {}
+    exec(source, plain)
+    assert space["told"] == plain["told"] and set(space) == set(plain)
+    assert [one for one in watching.seen if one[0] == "step"] == [("step", 0), ("step", 1), ("step", 2), ("step", 3)]
+    assert watching.seen[-1] == ("exhausted", "step") and ("closed", "inner") in watching.seen
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "utf-8-sig"])
 @pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
 def test_encodings_and_endings(encoding: str, ending: str, watching: Watching) -> None:
@@ -192,7 +224,8 @@ def test_another_source_is_not_cut() -> None:
         (b"for a in b:\n    pass\n", Wrap("t.py", 1, "a", 1)),
         (b"for a in f():\n    pass\n", Wrap("t.py", 1, "a", 1)),
         (b"[a for a in b]\n", Wrap("t.py", 1, "a", 0)),
-        (b"while True:\n    pass\n", Wrap("t.py", 1, "a", 0)),
+        (b"while True:\n    pass\n", Wrap("t.py", 1, "a", 1)),
+        (b"async def f():\n    async for a in b:\n        pass\n", Wrap("t.py", 2, "a", 0)),
         (b"", Wrap("t.py", 1, "a", 0)),
     ):
         with pytest.raises(NotThereError):

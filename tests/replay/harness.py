@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ from flor_replay.history.versions import History
 from flor_replay.plan.facts import RunFacts, gather
 from flor_replay.plan.segments import Segment
 from flor_replay.replay import evidence, fidelity
+from flor_replay.replay.backfill import libraries
 from flor_replay.replay.execution import Execution, Outcome
 from flor_replay.replay.fidelity import Verdict
 from flor_replay.replay.task import Inserted, Task
@@ -60,8 +62,8 @@ def replay(project: Project, run: Run, patched: Mapping[str, str], segments: Seq
         commit = history.patched(str(run.commit), {path: text.encode() for path, text in patched.items()}, "patch")
         tree = str(Path(scratch) / "tree")
         history.lay_out(commit, tree)
-        for place, segment in enumerate(segments):
-            task = Task(
+        tasks = [
+            Task(
                 run=run.run,
                 replay=layout.new_run_id(),
                 root=str(project.root),
@@ -76,8 +78,14 @@ def replay(project: Project, run: Run, patched: Mapping[str, str], segments: Seq
                 args=dict(run.info.get("args", {})),
                 started=run.seconds_since_epoch,
                 threads=run.info.get("compute", {}).get("torch_threads"),
+                modules=libraries(run),
             )
-            [outcome] = Execution(1).run([task], lambda _: None)
+            for place, segment in enumerate(segments)
+        ]
+        with contextlib.closing(Execution(1)) as execution:
+            outcomes = {outcome.task.replay: outcome for outcome in execution.run(tasks, lambda _: None)}
+        for task in tasks:
+            outcome = outcomes[task.replay]
             made = read_run(str(project.store), task.replay)
             output = Path(layout.RunFolder(str(project.store), task.replay).output).read_text()
             verdict = None
@@ -85,12 +93,13 @@ def replay(project: Project, run: Run, patched: Mapping[str, str], segments: Seq
             comparable = 0
             if outcome.status == "done" and made is not None:
                 with records.connect() as connection:
-                    old = evidence.recorded_in(connection, run, facts, segment)
+                    old = evidence.recorded_in(connection, run, facts, task.segment)
                     new = evidence.replayed(connection, made)
-                    verdict = fidelity.compare(old, new, open_ended=run.status != "finished")
+                    states = fidelity.States.from_data(made.info["states"])
+                    verdict = fidelity.compare(old, new, open_ended=run.status != "finished", states=states)
                     values = hindsight(connection, made)
-                    comparable = executed_again(connection, run, facts, segment)
-            found.append(Replayed(segment, outcome, verdict, values, output, comparable))
+                    comparable = executed_again(connection, run, facts, task.segment)
+            found.append(Replayed(task.segment, outcome, verdict, values, output, comparable))
     return found
 
 
@@ -100,7 +109,8 @@ def executed_again(connection: Any, run: Run, facts: RunFacts, segment: Segment)
     Written apart from `evidence`, whose answer it checks. The arguments' own records prove nothing and do not count.
     """
     rows = records.fetch(
-        connection, f"select name, loops, occurrences, indices, seq from ({records.table([run])}) order by seq"
+        connection,
+        f"select name, loops, occurrences, indices, seq from ({records.table(connection, [run])}) order by seq",
     )
     main = facts.main
     count = 0
@@ -111,10 +121,12 @@ def executed_again(connection: Any, run: Run, facts: RunFacts, segment: Segment)
             count += 1
         elif (loops[:1], occurrences[:1]) == ([main.name], [main.occurrence]):
             index = indices[0]
-            skipped = {nested for at, nested, _ in segment.exits if at == index}
-            after = bool(skipped) and seq > min(main.nested_ended_seq[index, nested] for nested in skipped)
-            count += after and not skipped.intersection(loops[1:2])
-            count += segment.kind == "iterations" and segment.first <= index < segment.stop
+            for step in segment.steps:
+                if step.first <= index < step.stop:
+                    skipped = {nested for at, nested, _ in step.exits if at == index}
+                    ends = [main.nested_ended_seq[index, nested] for nested in skipped]
+                    counts = not (step.blind and index == step.first) or seq > min(ends)
+                    count += counts and not skipped.intersection(loops[1:2])
         elif seq <= main.began_seq:
             count += 1
         else:
@@ -127,7 +139,7 @@ def hindsight(connection: Any, run: Run, condition: str = "hindsight > 0") -> di
     rows = records.fetch(
         connection,
         "select kind, int_value, float_value, text_value, loops, occurrences, indices, ordinal "
-        f"from ({records.table([run])}) where {condition} order by seq",
+        f"from ({records.table(connection, [run])}) where {condition} order by seq",
     )
     return {
         (*zip(loops, occurrences, indices, strict=True), ordinal): decode(

@@ -35,7 +35,7 @@ def watch(project: Path) -> ReadWatch:
         tree=str(project),
         scratch=str(project.parent / "scratch"),
         patched="0" * 40,
-        segment=Segment("iterations"),
+        segment=Segment("part"),
         inserted=(),
         entry={},
         environment={},

@@ -18,7 +18,7 @@ from flor_instrument import lost_but_dead
 
 from flor_replay.plan.facts import MainLoop, without_dead
 from flor_replay.plan.planner import knowing_dead
-from flor_replay.plan.segments import Segment
+from flor_replay.plan.segments import Segment, Step
 from tests.replay.harness import Replayed, facts_of, logged, replay
 from tests.support import Project
 
@@ -53,18 +53,31 @@ def segments(main: MainLoop, names: tuple[str, ...], seed: str) -> list[Segment]
     cuts = sorted(lot.sample(within, min(3, len(within))))
     for place, cut in enumerate(cuts):
         stop = cuts[place + 1] if place + 1 < len(cuts) else main.iterations
-        suffix = stop == main.iterations
-        found.append(Segment("iterations", main.ordinal, cut, cut, stop, starts[cut].checkpoint, suffix=suffix))
-    exits = tuple(
-        (point.index, str(point.nested), point.checkpoint)
+        step = Step(cut, stop, (cut, stop), starts[cut].checkpoint)
+        found.append(Segment("part", main.ordinal, (step,), suffix=stop == main.iterations))
+    exits = {
+        point.index: (point.index, str(point.nested), point.checkpoint)
         for point in main.points
         if point.at == "exit" and point.complete and point.index not in main.repeated_nested
-    )
-    if exits and "after_nested" in names:
-        found.append(Segment("exits", main.ordinal, exits=exits))
+    }
+    alone = {index: one for index, one in exits.items() if main.nested[index] == (one[1],)}
+    if alone and "after_nested" in names:
+        # each from its own exit, and one after another from the script's own start
+        steps = [Step(index, index + 1, (index, index + 1), blind=True, exits=(one,)) for index, one in alone.items()]
+        found.append(Segment("part", main.ordinal, tuple(steps)))
+        found.append(
+            Segment(
+                "part", main.ordinal, (Step(0, main.iterations, (0, main.iterations), exits=tuple(alone.values())),)
+            )
+        )
+        several = [index for index in alone if index + 1 < main.iterations]
+        if several:  # whole iterations from an exit on
+            index = lot.choice(several)
+            step = Step(index, main.iterations, (index + 1, main.iterations), blind=True, exits=(alone[index],))
+            found.append(Segment("part", main.ordinal, (step,), suffix=True))
     ends = [point for point in main.points if point.at == "end" and point.complete]
     if ends:
-        found.append(Segment("suffix", main.ordinal, restore=ends[0].checkpoint, suffix=True))
+        found.append(Segment("part", main.ordinal, end=ends[0].checkpoint, suffix=True))
     lot.shuffle(found)
     return [knowing_dead(main, segment) for segment in found]
 
@@ -80,7 +93,7 @@ def check(project: Project, truth: Project, idiom: str) -> None:
     main = without_dead(facts_of(run), "train.py", "", dead).main
     assert main is not None
     parts = segments(main, names, idiom)
-    assert any(part.restore for part in parts), [p.missing for p in main.points]
+    assert any(part.checkpoints for part in parts), [p.missing for p in main.points]
     done = replay(project, run, {"train.py": patched}, parts)
     if idiom == "unseeded":  # its truth is itself: the whole run again, proven by what it logs
         [whole] = [part for part in done if part.segment.kind == "whole"]
@@ -90,7 +103,7 @@ def check(project: Project, truth: Project, idiom: str) -> None:
         expected = {name: logged(truth.run(every=False), name) for name in names[:1]}
         expected |= {name: logged(truth.runs()[-1], name) for name in names}
     for part in done:
-        told = f"{part.segment.kind} {part.segment.start}-{part.segment.stop}: {part.outcome} {part.verdict}\n{part.output}"
+        told = f"{part.segment.describe()}: {part.outcome} {part.verdict}\n{part.output}"
         assert part.outcome.status == "done", told
         assert part.verdict is not None, told
         assert part.verdict.verdict == ("exact" if part.comparable else "unchecked"), told
@@ -103,19 +116,14 @@ def check(project: Project, truth: Project, idiom: str) -> None:
 
 def want(part: Replayed, main: MainLoop, names: tuple[str, ...], expected: dict[str, Any], project: Project) -> None:
     """Everything that the segment is for is there."""
-    kind = part.segment.kind
-    if kind == "iterations":
-        inner = set(range(part.segment.start, part.segment.stop))
-    elif kind == "exits":
-        inner = {index for index, _, _ in part.segment.exits}
-    else:
-        inner = set(range(main.iterations)) if kind == "whole" else set()
+    inner = set(range(main.iterations)) if part.segment.kind == "whole" else part.segment.kept()
+    blind = {step.first for step in part.segment.steps if step.blind}
+    skipped = {index for step in part.segment.steps for index, _, _ in step.exits}
     for name in names:
-        if kind == "exits" and name in ("top", "nested", "before"):
-            continue
+        missing = blind if name in ("top", "before") else skipped if name == "nested" else set()
         for place in expected[name]:
             path = place[:-1]
-            inside = bool(path) and path[0][0] == main.name and path[0][2] in inner
+            inside = bool(path) and path[0][0] == main.name and path[0][2] in inner - missing
             after = not path and name == "after" and part.segment.suffix
             if inside or after:
                 assert place in of_name(part, name, project), f"{name} at {place} is missing from {part.segment}"

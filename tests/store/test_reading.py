@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from flor_replay.errors import QueryError
-from flor_replay.store import layout, sealing
+from flor_replay.store import batches, layout, live, sealing
 from flor_replay.store.views import run_query
 from tests.store.recording import Store
 
@@ -73,18 +73,23 @@ def test_the_views(store: Store) -> None:
         run_query("select * from nothere", root)
 
 
-def test_a_torn_last_line_costs_that_line(store: Store) -> None:
-    fill(store, seal=False)
-    (run,) = store.runs()
-    whole = store.frame("loss")
-    data = Path(run.folder.live).read_bytes()
-    last = data.rstrip(b"\n").rfind(b"\n") + 1
-    for cut in (last + 1, last + 20, len(data) - 2, len(data) - 1):
-        Path(run.folder.live).write_bytes(data[:cut])
-        assert store.frame("loss").equals(whole)
-    Path(run.folder.live).write_bytes(b"")
-    assert store.frame("loss").empty
-    sealing.seal(run.folder)
+def test_a_torn_last_frame_costs_that_frame(store: Store) -> None:
+    with store.run(seal=False) as run:
+        for i in range(6):
+            run.log("loss", i)
+            run.flush()
+    (run_folder,) = store.runs()
+    path = Path(run_folder.folder.live)
+    data = path.read_bytes()
+    last = data.rfind(batches.MARK)
+    for cut in (last, last + 1, last + 20, len(data) - 1):
+        path.write_bytes(data[:cut])
+        assert store.frame("loss")["loss"].tolist() == [0, 1, 2, 3, 4]
+        assert live.read(str(path)).problems == []
+    for cut in range(len(batches.MAGIC) + 1):
+        path.write_bytes(data[:cut])
+        assert store.frame("loss").empty
+    sealing.seal(run_folder.folder)
     assert store.frame("loss").empty
 
 

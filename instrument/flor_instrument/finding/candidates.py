@@ -12,6 +12,7 @@ from flor_instrument.analysis.index import MODULE_METHODS, Index
 from flor_instrument.analysis.points import Unit
 from flor_instrument.analysis.syntax import FUNCTION_NODES, dotted, tail, words
 from flor_instrument.finding import evidence
+from flor_instrument.finding.turns import Loop, may_be_wrapped
 
 # What compiles a function from its source or bytecode: a call that it does not know must not appear in one.
 COMPILING = words(
@@ -23,10 +24,10 @@ _RUNNERS = ("trainer", "runner", "engine", "learner", "solver", "agent", "experi
 
 @dataclass(eq=False)
 class Candidate:
-    """One `for` statement."""
+    """One `for` or `while` statement."""
 
     unit: Unit
-    node: ast.For
+    node: Loop
     strength: int = evidence.NOTHING
     inside: set[Candidate] = field(default_factory=set)  # the training loops that run in it, at any depth
 
@@ -142,7 +143,8 @@ class Candidates:
 
     def _drawn_from(self, one: Candidate) -> set[Unit]:
         """The generators that the loop runs over, and what they lead to: their code runs between its iterations."""
-        calls = [node for node in self._walk(one.node.iter, one.unit) if isinstance(node, ast.Call)]
+        drawn = one.node.iter if isinstance(one.node, ast.For) else one.node.test
+        calls = [node for node in self._walk(drawn, one.unit) if isinstance(node, ast.Call)]
         lazy = {unit for unit in self._called(calls, one.unit) if isinstance(unit, Function) and unit.lazy}
         return lazy.union(*(self._closure(self._own(unit), unit) for unit in lazy))
 
@@ -178,10 +180,14 @@ class Candidates:
 
     # -- loops ---------------------------------------------------------------------------------------------------------
 
-    def _loops(self, unit: Unit) -> list[ast.For]:
+    def _loops(self, unit: Unit) -> list[Loop]:
         if isinstance(unit, Function) and (unit.lazy or self._is_compiled(unit)):
             return []
-        return [node for node in self._own(unit) if isinstance(node, ast.For)]
+        own = list(self._own(unit))
+        # A function around the test would not see the names of a class body.
+        hidden = {node for one in own if isinstance(one, ast.ClassDef) for node in ast.walk(one)}
+        loops = [node for node in own if isinstance(node, Loop) and may_be_wrapped(node)]
+        return [node for node in loops if isinstance(node, ast.For) or node not in hidden]
 
     def why_not(self, function: Function) -> str | None:
         """Why loops of a function are left alone, or None."""

@@ -13,16 +13,17 @@ from flor_instrument.analysis.syntax import tail
 from flor_instrument.finding import evidence
 from flor_instrument.finding.candidates import Candidate, Candidates
 from flor_instrument.finding.naming import name_of
+from flor_instrument.finding.turns import Loop, why_not
 
 DEEPEST = 3  # levels that are wrapped: folds, epochs, steps
 
 
 @dataclass(frozen=True)
 class FoundLoop:
-    """A `for` statement that is to be a named loop."""
+    """A `for` or `while` statement that is to be a named loop."""
 
     path: str  # posix, by the caller's names of files
-    line: int  # of its `for`, 1-based
+    line: int  # that it begins at, 1-based
     name: str
     inside: int  # how many calls around the iterable (`enumerate(…)`, `tqdm(…)`) stay outside of it
     function: str | None  # that it stands in
@@ -104,7 +105,7 @@ def _has_flor_loop(index: Index, module: Module) -> bool:
 
 
 def _nests(index: Index, roots: Sequence[Candidate]) -> tuple[FoundLoop, ...]:
-    found: dict[ast.For, FoundLoop] = {}
+    found: dict[Loop, FoundLoop] = {}
     waiting: list[tuple[Candidate, list[str], int]] = [(one, [], 0) for one in roots]
     while waiting:
         one, taken, depth = waiting.pop(0)
@@ -124,6 +125,8 @@ def _may_be_quick(one: Candidate) -> bool:
     """Whether an iteration may take no longer than naming it: parameters moved by hand, not for a batch at a time."""
     if one.strength != evidence.BY_HAND:
         return False
+    if isinstance(one.node, ast.While):
+        return not _BATCHES.search(ast.unparse(one.node.test))
     iterable = one.node.iter
     by_steps = isinstance(iterable, ast.Call) and tail(iterable.func) == "range" and len(iterable.args) == 3
     return not by_steps and not _BATCHES.search(f"{ast.unparse(one.node.target)} {ast.unparse(iterable)}")
@@ -137,6 +140,8 @@ def _loop(index: Index, one: Candidate, taken: Sequence[str], depth: int) -> Fou
 def _inside(index: Index, one: Candidate) -> int:
     """The calls that count or show what a loop runs over stay around it: their own place can be set on replay."""
     count = 0
+    if isinstance(one.node, ast.While):
+        return count
     node = one.node.iter
     while isinstance(node, ast.Call) and node.args and not isinstance(node.args[0], ast.Starred | ast.GeneratorExp):
         if isinstance(node.func, ast.Name) and node.func.id == "enumerate" and "enumerate" not in one.module.bound:
@@ -161,17 +166,17 @@ def _named(index: Index, candidates: Candidates, path: str, line: int) -> Candid
     for node in ast.walk(module.tree):
         if getattr(node, "lineno", None) != line:
             continue
-        if isinstance(node, ast.While):
-            raise NoSuchLoopError(f"{path} line {line} is a while loop: only for loops are wrapped")
         if isinstance(node, ast.AsyncFor):
-            raise NoSuchLoopError(f"{path} line {line} is an async for loop: only plain for loops are wrapped")
-        if isinstance(node, ast.For):
+            raise NoSuchLoopError(f"{path} line {line} is an async for loop: only plain loops are wrapped")
+        if isinstance(node, Loop):
             owners = [f for f in module.functions if node in set(ast.walk(f.node))]
             reason = next((why for f in reversed(owners) if (why := candidates.why_not(f))), None)
+            if isinstance(node, ast.While):
+                reason = reason or why_not(node)
             if reason:
                 raise NoSuchLoopError(f"the loop at {path} line {line} is not wrapped: {reason}")
             unit = owners[-1] if owners else module
             return Candidate(unit, node)
-    lines = sorted(n.lineno for n in ast.walk(module.tree) if isinstance(n, ast.For))
-    told = f"its for loops begin at lines {', '.join(map(str, lines))}" if lines else "it has no for loop"
-    raise NoSuchLoopError(f"no for loop begins at {path} line {line}: {told}")
+    lines = sorted(n.lineno for n in ast.walk(module.tree) if isinstance(n, Loop))
+    told = f"its loops begin at lines {', '.join(map(str, lines))}" if lines else "it has no loop"
+    raise NoSuchLoopError(f"no loop begins at {path} line {line}: {told}")

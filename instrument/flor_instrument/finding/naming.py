@@ -7,6 +7,7 @@ import re
 from collections.abc import Collection
 
 from flor_instrument.analysis.syntax import tail
+from flor_instrument.finding.turns import Loop
 
 _COUNTS = re.compile(
     r"epoch|step|iter|batch|fold|round|episode|seed|trial|generation|cycle|stage|phase|task|split", re.IGNORECASE
@@ -14,10 +15,13 @@ _COUNTS = re.compile(
 _WORDS = ("epoch", "episode", "fold", "round", "step", "batch", "iter", "trial", "generation")
 
 
-def name_of(loop: ast.For, *, has_nested: bool, taken: Collection[str]) -> str:
+def name_of(loop: Loop, *, has_nested: bool, taken: Collection[str]) -> str:
     """The name of a loop. `taken`: the names of the loops around it."""
     fallback = "epoch" if has_nested and "epoch" not in taken else "step"
-    name = _of_target(loop) or _of_range(loop.iter) or fallback
+    if isinstance(loop, ast.While):
+        name = _of_counter(loop) or fallback
+    else:
+        name = _of_target(loop) or _of_range(loop.iter) or fallback
     if name in taken:
         name = fallback
     number = 2
@@ -39,6 +43,24 @@ def _of_target(loop: ast.For) -> str | None:
     if isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name):
         return target.attr.strip("_") or None  # for self.epoch in range(n)
     return None
+
+
+def _of_counter(loop: ast.While) -> str | None:
+    """`while step < n: …; step += 1`: the variable that counts the iterations, one that the condition asks for first."""
+    counted = [
+        node.target
+        for statement in loop.body
+        for node in ast.walk(statement)
+        if isinstance(node, ast.AugAssign) and isinstance(node.op, ast.Add) and isinstance(node.value, ast.Constant)
+    ]
+    names = [n.id if isinstance(n, ast.Name) else n.attr for n in counted if isinstance(n, ast.Name | ast.Attribute)]
+    asked = {
+        n.id if isinstance(n, ast.Name) else n.attr
+        for n in ast.walk(loop.test)
+        if isinstance(n, ast.Name | ast.Attribute)
+    }
+    name = next((n for n in names if n in asked), None) or next((n for n in names if _COUNTS.search(n)), None)
+    return name.strip("_") or None if name else None
 
 
 def _plain(name: ast.Name) -> str | None:

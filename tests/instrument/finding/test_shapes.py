@@ -318,14 +318,62 @@ SHAPES: dict[str, str] = {
         """,
     "while": """
         import torch
-        while step < 100:
+        while step < 100:  #> 0 step
             model(x).backward(); opt.step(); step += 1
         """,
     "while around for": """
         import torch
-        while step < 100:
-            for batch in loader:  #> 0 batch
+        while step < 100:  #> 0 step
+            for batch in loader:  #> 1 batch
                 model(batch).backward(); opt.step(); step += 1
+        """,
+    "while true": """
+        import torch
+        def main():
+            iter_num, local_iter_num = 0, 0
+            while True:  #> 0 iter_num
+                for micro_step in range(4):  #> 1 micro_step
+                    model(x).backward()
+                optimizer.step()
+                iter_num += 1
+                if iter_num > n:
+                    break
+        main()
+        """,
+    "while in a trainer": """
+        import torch
+        class Trainer:
+            def run(self):
+                while not self.stopped and self.epoch_count < self.most:  #> 0 epoch_count
+                    self.train_one()
+                    self.epoch_count += 1
+            def train_one(self):
+                for x in self.loader:  #> 1 x
+                    self.loss(x).backward(); self.optimizer.step()
+        Trainer().run()
+        """,
+    "while that tries again": """
+        import torch
+        while True:
+            try:
+                for epoch in range(3):  #> 0 epoch
+                    model(x).backward(); optimizer.step()
+                break
+            except RuntimeError:
+                size //= 2
+        """,
+    "while in a class body": """
+        import torch
+        class Trained:
+            step = 0
+            while step < 3:
+                model(x).backward(); optimizer.step()
+                step += 1
+        """,
+    "while that assigns": """
+        import torch
+        while (batch := next(it, None)) is not None:
+            model(batch).backward(); optimizer.step()
         """,
     "async for": """
         import torch, asyncio
@@ -487,11 +535,11 @@ def test_a_person_names_the_loop() -> None:
     untrained = look(SHAPES["nothing is trained"], named=[("train.py", 1)])
     assert [one.name for one in untrained.loops] == ["line"]
     for shape, line, words in (
-        ("while", 2, "while loop"),
+        ("while that assigns", 2, "its condition assigns a variable"),
         ("async for", 3, "async for"),
         ("compiled", 4, "compiled by a library"),
         ("a generator that yields losses", 3, "in a generator"),
-        ("two phases", 3, "no for loop begins at train.py line 3: its for loops begin at lines 2, 4"),
+        ("two phases", 3, "no loop begins at train.py line 3: its loops begin at lines 2, 4"),
     ):
         with pytest.raises(NoSuchLoopError, match=words):
             look(SHAPES[shape], named=[("train.py", line)])

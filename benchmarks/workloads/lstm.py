@@ -1,0 +1,41 @@
+"""An LSTM on sequences, with a scheduler and clipped gradients: epochs of a second, 13 MB of state."""
+
+import clock
+import torch
+from torch import nn
+
+import flor
+
+torch.manual_seed(0)
+sequences = torch.randn(512, 24, 32)
+target = sequences.cumsum(1).mean(2)
+
+
+class Model(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(32, 256, num_layers=2, batch_first=True, dropout=0.1)
+        self.head = nn.Linear(256, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.lstm(x)[0]).squeeze(-1)
+
+
+model = Model()
+optimizer = torch.optim.RMSprop(model.parameters(), lr=1e-3)
+scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 3)
+best = float("inf")
+clock.start()
+with flor.checkpointing(model=model, optimizer=optimizer):
+    for epoch in flor.loop("epoch", range(10)):
+        for part in flor.loop("step", torch.randperm(512).split(32)):
+            loss = nn.functional.mse_loss(model(sequences[part]), target[part])
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            flor.log("loss", loss.item())
+        scheduler.step()
+        best = min(best, loss.item())
+        flor.log("best", best)
+clock.stop()
