@@ -31,6 +31,8 @@ BENCHMARKS = {
     "read": "benchmarks.reading",
     "record": "benchmarks.recording",
     "replay": "benchmarks.replaying",
+    "fuzz": "benchmarks.fuzzing",
+    "makespan": "benchmarks.makespan",
     "storage": "benchmarks.storage",
     "faults": "benchmarks.faults",
 }

@@ -1,19 +1,25 @@
-"""The wait between the question and the values: ``add-log`` beside running the scripts again."""
+"""The wait between the question and the values: ``add-log`` beside running the scripts again, and beside the floor."""
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from benchmarks.measure import Row, compared, python
 from benchmarks.recording import NOTHING
 
-VERSIONS = ("relu", "tanh", "sigmoid", "relu6")
-SCRIPT = """
+ACTIVATIONS = (
+    "relu", "tanh", "sigmoid", "relu6", "elu", "selu", "celu", "gelu", "silu", "mish", "softplus", "softsign",
+)  # fmt: skip
+PREFIX = """
 import torch
 import flor
 
@@ -25,6 +31,8 @@ parameters = [*first.parameters(), *second.parameters()]
 optimizer = torch.optim.Adam(parameters, lr=1e-3)
 data = torch.randn(4096, 64)
 labels = torch.randint(0, 10, (4096,))
+"""
+LOOP = """\
 for epoch in flor.loop("epoch", range({epochs})):
     for step in flor.loop("step", range({steps})):
         pick = torch.randint(0, 4096, (256,))
@@ -36,39 +44,74 @@ for epoch in flor.loop("epoch", range({epochs})):
     accuracy = (second(activation(first(data))).argmax(1) == labels).float().mean()
     flor.log("accuracy", accuracy.item()){bottom}
 """
-NESTED = '\n        flor.log("{name}", sum(float(p.grad.pow(2).sum()) for p in parameters) ** 0.5)'
-BOTTOM = '\n    flor.log("{name}", sum(float(p.detach().pow(2).sum()) for p in parameters) ** 0.5)'
+NORM = "sum(float(p.{what}.pow(2).sum()) for p in parameters) ** 0.5"
+NESTED = '\n        flor.log("{name}", ' + NORM.format(what="grad") + ")"
+BOTTOM = '\n    flor.log("{name}", ' + NORM.format(what="detach()") + ")"
 STATEMENTS = {
     "statement in an iteration, after the nested loop": ("bottom", BOTTOM),
     "statement in the nested loop": ("nested", NESTED),
 }
+# The least that must happen: the libraries once, each version's setup, each state put back, the statement.
+FLOOR = """
+import json, sys
+from pathlib import Path
+from typing import Any
+import torch
+from flor_checkpoint import Restorer, load, manifests
+
+for prefix, checkpoints in json.load(open(sys.argv[1])):
+    space = {}
+    exec(prefix, space)
+    names = lambda: {k: v for k, v in space.items() if not k.startswith("__") and type(v) is not type(sys)}
+    restorer = Restorer(Path(sys.argv[2]))
+    restorer.baseline({"module:__main__": names()})
+    for manifest in manifests(Path(checkpoints))[0]:
+        if manifest.point["at"] == "exit":
+            snapshot = load(manifest, Path(sys.argv[3]), trust=True)
+            restored = restorer.restore(snapshot, {"module:__main__": names()})
+            space.update(restored.bindings.get("module:__main__", {}))
+            exec(sys.argv[4], space)
+"""
 
 
 def run(quick: bool) -> list[Row]:
-    epochs, steps, runs = (6, 100, 1) if quick else (8, 2000, 3)
+    versions, epochs, steps, runs = (4, 6, 100, 1) if quick else (12, 8, 800, 3)
+    activations = ACTIVATIONS[:versions]
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder)
         project = base / "project"
         project.mkdir()
         subprocess.run(["git", "init", "-q"], cwd=project, check=True)
-        for activation in VERSIONS:
+        for activation in activations:
             write(project, activation, epochs, steps)
             git(project, "add", "-A")
             git(project, "commit", "-q", "-m", activation)
             python(["train.py"], project)
         again: dict[str, list[float]] = {what: [] for what in STATEMENTS}
         seconds: dict[str, list[float]] = {what: [] for what in STATEMENTS}
+        least: list[float] = []
         for turn in range(runs):
             for what, (place, statement) in STATEMENTS.items():
                 options = {place: statement.format(name=f"norm_{place}_{turn}")}
-                again[what].append(rerun(base, epochs, steps, options))
-                write(project, VERSIONS[-1], epochs, steps, **options)
+                # The scripts take minutes: they are run again once.
+                again[what].append(again[what][0] if turn else rerun(base, activations, epochs, steps, options))
+                write(project, activations[-1], epochs, steps, **options)
                 seconds[what].append(backfill(project))
-                write(project, VERSIONS[-1], epochs, steps)
-    return [
-        compared(f"{what}, {len(VERSIONS)} versions", taken, again[what], "running the scripts again")
-        for what, taken in seconds.items()
-    ]
+                write(project, activations[-1], epochs, steps)
+            least.append(floor(base, project))
+        rows = [
+            compared(f"{what}, {versions} versions", taken, again[what], "running the scripts again")
+            for what, taken in seconds.items()
+        ]
+        after, nested = seconds.values()
+        rows.append(
+            compared("after the nested loop, to its floor", after, least, "start-up once, restores, statements")
+        )
+        ideal = [divided(project)] * runs
+        rows.append(
+            compared("in the nested loop, to its ideal", nested, ideal, "recorded time of iterations / jobs + start-up")
+        )
+        return [*rows, *estimates(project)]
 
 
 def backfill(project: Path) -> float:
@@ -81,13 +124,63 @@ def backfill(project: Path) -> float:
     return time.perf_counter() - began
 
 
-def rerun(base: Path, epochs: int, steps: int, statement: dict[str, str]) -> float:
+def floor(base: Path, project: Path) -> float:
+    """Seconds of one process that does the least."""
+    task = []
+    for info in recorded(project):
+        source = subprocess.run(
+            ["git", "show", f"{info['commit']}:train.py"], cwd=project, check=True, capture_output=True, text=True
+        ).stdout
+        task.append((source.partition("for epoch in")[0].replace("import flor\n", ""), info["checkpoints"]))
+    (base / "floor.json").write_text(json.dumps(task))
+    statement = "norm = " + NORM.format(what="detach()")
+    began = time.perf_counter()
+    python(["-c", FLOOR, str(base / "floor.json"), str(project), str(project / ".flor" / "packs"), statement], base)
+    return time.perf_counter() - began
+
+
+def divided(project: Path) -> float:
+    """The recorded time of all iterations shared out to the workers, and one start-up: what no replay can beat."""
+    jobs = len(os.sched_getaffinity(0))
+    infos = recorded(project)
+    start = statistics.median(info["start_up_seconds"] for info in infos)
+    return sum(info["seconds"] for info in infos) / jobs + start
+
+
+def estimates(project: Path) -> list[Row]:
+    """How far the plans' seconds were from what the workers took."""
+    errors = []
+    for path in (project / ".flor" / "runs").glob("*/run.json"):
+        info = json.loads(path.read_text())
+        if "work_seconds" in info:
+            taken = float(info["work_seconds"])
+            errors.append(abs(float(info["segment"]["seconds"]) - taken) / taken)
+    errors.sort()
+    middle, most = statistics.median(errors), errors[int(0.9 * (len(errors) - 1))]
+    return [
+        Row("error of plan estimates, median", middle, 0.15, "bar", middle / 0.15, len(errors), "%"),
+        Row("error of plan estimates, 90th percentile", most, 0.40, "bar", most / 0.40, len(errors), "%"),
+    ]
+
+
+def recorded(project: Path) -> list[dict[str, Any]]:
+    """What is known of the recorded runs, oldest first."""
+    found = []
+    for path in sorted((project / ".flor" / "runs").glob("*/run.json")):
+        info = json.loads(path.read_text())
+        if "replay_of" not in info:
+            version = json.loads((path.parent / "version.json").read_text())
+            found.append({**info, "commit": version["commit"], "checkpoints": str(path.parent / "checkpoints")})
+    return found
+
+
+def rerun(base: Path, activations: tuple[str, ...], epochs: int, steps: int, statement: dict[str, str]) -> float:
     """Seconds of running every version again with the statement, one after another, without recording."""
     folder = base / "again"
     folder.mkdir()
     (folder / "flor.py").write_text(NOTHING)
     began = time.perf_counter()
-    for activation in VERSIONS:
+    for activation in activations:
         write(folder, activation, epochs, steps, **statement)
         python(["train.py"], folder)
     seconds = time.perf_counter() - began
@@ -96,7 +189,9 @@ def rerun(base: Path, epochs: int, steps: int, statement: dict[str, str]) -> flo
 
 
 def write(folder: Path, activation: str, epochs: int, steps: int, nested: str = "", bottom: str = "") -> None:
-    text = SCRIPT.format(activation=activation, width=256, epochs=epochs, steps=steps, nested=nested, bottom=bottom)
+    text = (PREFIX + LOOP).format(
+        activation=activation, width=256, epochs=epochs, steps=steps, nested=nested, bottom=bottom
+    )
     (folder / "train.py").write_text(text)
 
 

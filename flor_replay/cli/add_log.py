@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ import click
 from rich.console import Console
 
 from flor_replay.cli import choosing, data, explain, present
+from flor_replay.cli import replay as resuming
 from flor_replay.cli.common import (
     console,
     duration,
@@ -43,23 +45,27 @@ from flor_replay.errors import UsageError
     metavar="VERSION",
     help="Place refused statements in VERSION's file yourself, in $VISUAL or $EDITOR (may be repeated).",
 )
+@click.option("--python", metavar="PATH", help="Replay with this interpreter, of an environment as the runs had it.")
+@click.option(
+    "--keep-outputs",
+    type=click.Path(file_okay=False),
+    metavar="DIR",
+    help="Keep what the scripts write, in a folder of DIR for each run.",
+)
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", "-n", is_flag=True, help="Show each version's diff and the plan; execute nothing.")
 @click.option("--json", "as_json", is_flag=True, help="The result as JSON on stdout.")
 def command(
     files: tuple[str, ...],
-    last: int | None,
-    only: tuple[str, ...],
-    where: str | None,
-    iters: str | None,
-    names: tuple[str, ...],
     jobs: int | None,
-    again: bool,
     accepted: tuple[str, ...],
     edited: tuple[str, ...],
+    python: str | None,
+    keep_outputs: str | None,
     yes: bool,
     dry_run: bool,
     as_json: bool,
+    **narrowing: Any,
 ) -> int:
     """Carry the flor.log statements that FILE has today and the recorded versions lack into those versions, run the
     versions again from their checkpoints, only where needed, and fill the columns.
@@ -74,10 +80,13 @@ def command(
     from flor_replay.replay.execution import Execution
     from flor_replay.replay.proposal import VersionProposal
     from flor_replay.replay.proposing import propose
+    from flor_replay.replay.since import differences, installed
+    from flor_replay.replay.turns import turn
     from flor_replay.store.runs import all_runs
 
+    asked = dict(click.get_current_context().params)
     root, store = find_project()
-    chosen = selection(store, last, only, where, iters, names, again)
+    chosen = selection(store, **narrowing)
     screen = console()
     if edited and dry_run:
         raise UsageError("--edit keeps what you write: leave out --dry-run")
@@ -93,8 +102,15 @@ def command(
             choosing.edit(versions, word, choices, command)
 
     workers = jobs_or_default(jobs)
-    with History(root) as history, contextlib.closing(Execution(workers)) as execution:
+    now = installed(python)
+    with contextlib.ExitStack() as stack:
+        if not dry_run:
+            stack.enter_context(turn(store, lambda words: say(f"flor-replay: {words}")))
+        history = stack.enter_context(History(root))
+        execution = stack.enter_context(contextlib.closing(Execution(workers, python)))
         everything = all_runs(store)
+        if keep_outputs is not None:
+            execution.outputs = _empty_folder(keep_outputs)
         if not dry_run:
             prepare(execution, everything)
         # An editor needs the terminal for itself.
@@ -109,6 +125,8 @@ def command(
                 workers,
                 decide=decide if accepted or edited else None,
             )
+        replayed = [run for version in proposal.to_replay for run in version.runs if run.run in version.needs]
+        proposal.since = differences(replayed, now, history, store)
         if dry_run:
             if as_json:
                 print(json.dumps(data.proposal_data(proposal), indent=1))
@@ -125,15 +143,25 @@ def command(
             if not _agreed(yes, len(proposal.to_replay), proposal.estimate()):
                 say("flor-replay: nothing was replayed")
                 return ERROR
+            resuming.begin(store, {name: value for name, value in asked.items() if name not in ("accepted", "edited")})
             with present.Progress(proposal, screen) as progress:
                 backfill = Backfill(proposal, history, progress.began, progress.ended, execution)
                 progress.watch(backfill.reports)
                 reports = backfill.run()
+            resuming.end(store)
         seconds = time.perf_counter() - began
     if as_json:
         print(json.dumps(data.result_data(proposal, reports, seconds), indent=1))
     present.show_reports(proposal, reports, seconds, screen)
     return _exit_code(proposal, reports)
+
+
+def _empty_folder(folder: str) -> str:
+    """The folder for outputs, as an absolute path. Raises UsageError where something is in it."""
+    full = os.path.abspath(folder)
+    if os.path.isdir(full) and os.listdir(full):
+        raise UsageError(f"--keep-outputs {folder}: it is not empty, and files in it would be replaced")
+    return full
 
 
 def _agreed(yes: bool, versions: int, estimate: float) -> bool:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -67,6 +69,7 @@ def selection_options(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option("--last", type=int, metavar="N", help="Only the newest N runs."),
         click.option("--runs", "only", multiple=True, metavar="RUN", help="Only this run (may be repeated)."),
+        click.option("--since", metavar="WHEN", help="Only runs started since: 2026-05-01, 2026-05-01T14:30, 12h, 7d."),
         click.option("--where", metavar="SQL", help='Only runs for which this holds, e.g. "lr < 0.01".'),
         click.option(
             "--iters", metavar="LOOP=A:B:C", help="Only these iterations of the main loop, e.g. epoch=0:10:5."
@@ -78,6 +81,9 @@ def selection_options(function: Callable[..., Any]) -> Callable[..., Any]:
             metavar="NAME",
             help="Only the new statements that log NAME (may be repeated).",
         ),
+        click.option(
+            "--max-time", metavar="TIME", help="As many versions, newest first, as this allows: 90s, 10m, 2h."
+        ),
         click.option("--jobs", "-j", type=int, metavar="N", help="Workers at a time [default: one a CPU]."),
         click.option("--again", is_flag=True, help="Also what was replayed before and diverged."),
     ):
@@ -87,11 +93,14 @@ def selection_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def selection(
     store: str,
+    *,
     last: int | None,
     only: tuple[str, ...],
+    since: str | None,
     where: str | None,
     iters: str | None,
     names: tuple[str, ...],
+    max_time: str | None,
     again: bool,
 ) -> Selection:
     """The options as a Selection. Raises UsageError or QueryError where one is wrong."""
@@ -109,7 +118,40 @@ def selection(
             iterations = parse_iterations(iters)
         except ValueError as error:
             raise UsageError(str(error)) from None
-    return Selection(last, runs, where, iterations, frozenset(names) or None, again)
+    return Selection(
+        last,
+        runs,
+        where,
+        iterations,
+        frozenset(names) or None,
+        again,
+        _moment(since) if since is not None else None,
+        seconds_of(max_time, "--max-time") if max_time is not None else None,
+    )
+
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def seconds_of(text: str, option: str) -> float:
+    """``90s``, ``10m``, ``2h``, ``7d`` as seconds. Raises UsageError."""
+    try:
+        seconds = float(text[:-1]) * _UNITS[text[-1:]]
+    except (KeyError, ValueError):
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise UsageError(f"{option} {text}: a number with s, m, h or d, such as 10m")
+    return seconds
+
+
+def _moment(text: str) -> float:
+    """A day, a time, or how long ago, as unix seconds."""
+    if text[-1:] in _UNITS and text[:-1].replace(".", "", 1).isdigit():
+        return time.time() - seconds_of(text, "--since")
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        raise UsageError(f"--since {text}: a day (2026-05-01), a time (2026-05-01T14:30), or 12h, 7d") from None
 
 
 def duration(seconds: float) -> str:

@@ -28,6 +28,7 @@ def proposal_data(proposal: Proposal) -> dict[str, Any]:
         "versions": [_version_data(version) for version in proposal.versions],
         "left_out": [{"run": run.run, "reason": reason} for run, reason in proposal.left_out],
         "left_aside": list(proposal.left_aside),
+        "since": {sentence: [run.run for run in runs] for sentence, runs in proposal.since.items()},
         "jobs": proposal.jobs,
         "estimated_seconds": proposal.estimate(),
     }

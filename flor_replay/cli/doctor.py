@@ -16,7 +16,7 @@ from flor_replay.cli.common import find_project, find_run, plural
 from flor_replay.cli.shell import DONE, ERROR
 
 if TYPE_CHECKING:
-    from flor_replay.plan.facts import RunFacts
+    from flor_replay.plan.facts import MainLoop, RunFacts
     from flor_replay.store.runs import Run
 
 
@@ -164,8 +164,36 @@ def _run(root: str, store: str, name: str) -> list[Finding]:
             f"main loop {main.name!r}: {plural(main.iterations, 'iteration')}, {plural(len(main.points), 'checkpoint')}",
         )
     )
+    found += _cost(run, main)
     missing = sorted({path for point in main.points for path in point.missing})
     found += [Finding("note", f"not captured: {path}: replays do not start from its checkpoints") for path in missing]
+    return found
+
+
+_FAR = 0.1  # of the loop: an iteration's replay is expected to take no more
+
+
+def _cost(run: Run, main: MainLoop) -> list[Finding]:
+    """What the checkpoints cost the run; and why there are few where there are few."""
+    cost, total = run.info.get("checkpoints_cost_seconds"), sum(main.seconds)
+    if cost is None or not total:
+        return []
+    found = [Finding("good", f"checkpoints cost it {cost:.2g} s, {cost / total:.1%} of the loop")]
+    starts = {0, *(point.index for point in main.points if point.at == "start")}
+    waited = since = 0.0
+    for index, seconds in enumerate(main.seconds):
+        since = 0.0 if index in starts else since
+        waited += since
+        since += seconds
+    if waited / len(main.seconds) > _FAR * total:
+        each = float(run.info.get("checkpoint_seconds", 0.0))
+        found.append(
+            Finding(
+                "note",
+                f"replaying one iteration takes about {waited / len(main.seconds):.2g} s: a checkpoint costs about {each:.2g} s, "
+                "and recording is kept to about 1 % of a run",
+            )
+        )
     return found
 
 

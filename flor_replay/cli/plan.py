@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import click
 
@@ -18,14 +19,9 @@ from flor_replay.cli.shell import DONE
 @click.option("--json", "as_json", is_flag=True, help="The plan as JSON on stdout.")
 def command(
     files: tuple[str, ...],
-    last: int | None,
-    only: tuple[str, ...],
-    where: str | None,
-    iters: str | None,
-    names: tuple[str, ...],
     jobs: int | None,
-    again: bool,
     as_json: bool,
+    **narrowing: Any,
 ) -> int:
     """Show, for each version and run, what add-log would execute, from which checkpoints, and for how long."""
     from flor_replay.history.versions import History
@@ -33,7 +29,7 @@ def command(
     from flor_replay.store.runs import all_runs
 
     root, store = find_project()
-    chosen = selection(store, last, only, where, iters, names, again)
+    chosen = selection(store, **narrowing)
     with History(root) as history:
         proposal = propose(history, root, store, files, all_runs(store), chosen, jobs_or_default(jobs))
     if as_json:

@@ -62,6 +62,12 @@ def show_proposal(proposal: Proposal, screen: Console, *, every_run: bool = Fals
         about = duration(seconds) if seconds else ""
         table.add_row(named, *count, _statements(version, brief), _executed(version, every_run), about)
     screen.print(table)
+    replayed = sum(len(v.needs) for v in proposal.to_replay)
+    for sentence, runs in proposal.since.items():
+        whose = "" if len(runs) >= replayed else f" ({plural(len(runs), 'run')})"
+        screen.print(Text(f"since then: {sentence}{whose}", style="yellow"))
+    if proposal.fewer:
+        screen.print(Text(proposal.fewer, style="yellow"))
     for sentence in proposal.left_aside:
         screen.print(Text(f"left aside: {sentence}", style="yellow"))
     for run, reason in proposal.left_out:

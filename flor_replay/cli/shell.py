@@ -19,6 +19,8 @@ VERBS = {
     "runs": "flor_replay.cli.runs",
     "show": "flor_replay.cli.show",
     "plan": "flor_replay.cli.plan",
+    "replay": "flor_replay.cli.replay",
+    "compare": "flor_replay.cli.compare",
     "propagate": "flor_replay.cli.propagate",
     "doctor": "flor_replay.cli.doctor",
     "gc": "flor_replay.cli.gc",

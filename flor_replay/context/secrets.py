@@ -31,6 +31,11 @@ _QUERY = re.compile(rf"([?&][\w.-]*(?:{_WORD}|sig(?:nature)?|key)[\w.-]*=)([^&\s
 _SHORTEST = 5  # characters: a shorter value is also an ordinary word
 
 
+def names_a_secret(name: str) -> bool:
+    """Whether what is called so is not to be kept."""
+    return bool(_SECRET_NAME.search(name))
+
+
 def address(text: str) -> str:
     """A URL without user, password and secret parameters."""
     return _QUERY.sub(rf"\1{HIDDEN}", _ADDRESS.sub(r"\1", text))

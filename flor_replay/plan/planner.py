@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -12,6 +13,8 @@ from flor_replay.plan.segments import Segment
 from flor_replay.plan.walk import Asked, Walk
 
 START_UP_SECONDS = 2.0  # of an interpreter with torch, where no run says better
+CLOSE = 1.02  # to the ideal: it need not be better
+CUT_SECONDS = 1.0  # what takes less is not cut: a second worker has its own prefix to run
 WORKER_SECONDS = 0.15  # of a worker forked from a warm parent: its sandbox, its end, its verdict
 
 
@@ -202,30 +205,29 @@ def share_out(
 ) -> dict[str, RunPlan]:
     """The plans with their longest segments cut in two, as long as `workers` are done sooner for it."""
     segments = [(segment, run) for run, plan in plans.items() for segment in plan.segments]
-    best = makespan([segment.seconds for segment, _ in segments], workers)
-    tried: set[int] = set()
-    while len(segments) < 64 * workers:
-        place = max(
-            (place for place in range(len(segments)) if id(segments[place][0]) not in tried),
-            key=lambda place: segments[place][0].seconds,
-            default=None,
-        )
-        # An ideal share of the work for everybody: what is shorter than a part of that needs no cut.
-        ideal = sum(segment.seconds for segment, _ in segments) / max(1, workers)
-        if place is None or best <= 1.02 * ideal or segments[place][0].seconds < ideal / 8:
-            break
+    chosen, best = segments, makespan([segment.seconds for segment, _ in segments], workers)
+    # An ideal share of the work for everybody: where every piece is a small part of it, they fit together.
+    ideal = sum(segment.seconds for segment, _ in segments) / max(1, workers)
+    waiting = [(-segment.seconds, place) for place, (segment, _) in enumerate(segments)]
+    heapq.heapify(waiting)
+    segments = list(segments)
+    while waiting and best > CLOSE * ideal and -waiting[0][0] >= max(CUT_SECONDS, ideal / 8):
+        place = heapq.heappop(waiting)[1]
         segment, run = segments[place]
-        tried.add(id(segment))
         facts, need = about[run]
-        if segment.kind != "part" or facts.main is None:
-            continue
-        halves = _Planner(facts, facts.main, need, start).halves(segment)
+        halves = None
+        if segment.kind == "part" and facts.main is not None:
+            halves = _Planner(facts, facts.main, need, start).halves(segment)
         if halves is None:
             continue
-        cut = [*segments[:place], *((half, run) for half in halves), *segments[place + 1 :]]
-        now = makespan([segment.seconds for segment, _ in cut], workers)
-        if now < best or (now == best and len(cut) <= workers):
-            segments, best = cut, now
+        segments[place] = halves[0], run
+        segments.append((halves[1], run))
+        heapq.heappush(waiting, (-halves[0].seconds, place))
+        heapq.heappush(waiting, (-halves[1].seconds, len(segments) - 1))
+        now = makespan([segment.seconds for segment, _ in segments], workers)
+        if now < best:  # few pieces before many: each has its own prefix to run
+            chosen, best = list(segments), now
+    segments = chosen
     found: dict[str, list[Segment]] = {run: [] for run in plans}
     for segment, run in segments:
         found[run].append(segment)
@@ -236,8 +238,7 @@ def makespan(seconds: Sequence[float], workers: int) -> float:
     """Time until the last of these tasks is done when the longest go first to whoever is free (Graham's LPT)."""
     loads = [0.0] * max(1, workers)
     for task in sorted(seconds, reverse=True):
-        place = loads.index(min(loads))
-        loads[place] += task
+        heapq.heapreplace(loads, loads[0] + task)
     return max(loads) if seconds else 0.0
 
 

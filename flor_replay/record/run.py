@@ -237,7 +237,24 @@ class Session:
 
     def note_loop_begin(self, loop: LoopIterator) -> None:
         self.looping += 1
+        self._note_options()
         self.journal.append(("b", loop.prefix, loop.name, loop.occurrence, 0, 0.0, kind_of(loop.source), ""))
+
+    def _note_options(self) -> None:
+        """Keep what argparse gave the script, as it is when the first loop begins (or at the end, where there is none)."""
+        if "options" in self.info or "replay_of" in self.info:
+            return
+        from flor_replay.record import frames, options
+
+        self.info["options"] = {}
+        try:
+            spaces, _, _ = frames.namespaces(self.root, self.explicit)
+            found = options.parsed(spaces.values())
+            self.info["options"] = {name: list(self.encode(value)) for name, value in found.items()}
+        except Exception as error:  # whatever objects of the script raise when they are looked at
+            self.warn_once(f"the parsed arguments were not kept: {type(error).__name__}: {error}")
+        if self.info["options"]:
+            self.write_info()
 
     def note_loop_end(self, loop: LoopIterator, end: str) -> None:
         if not loop.prefix:
@@ -278,6 +295,11 @@ class Session:
         """Keep how long a main loop's iterations took since the last one of which it was kept: those up to the present."""
         self.journal.durations.extend((level, level.index, seconds, level.began - self.began))
 
+    def note_lost(self, seconds: float, each: float) -> None:
+        """Keep what the checkpoints of a main loop cost training (stalls, slowdown while they were written), and what one would."""
+        self.info["checkpoints_cost_seconds"] = self.info.get("checkpoints_cost_seconds", 0.0) + seconds
+        self.info["checkpoint_seconds"] = each
+
     # -- the run's own record -------------------------------------------------------------------------------------
 
     def warn_once(self, message: str) -> None:
@@ -304,6 +326,7 @@ class Session:
         close = getattr(self.observer, "close", None)
         if close is not None:
             close()
+        self._note_options()
         unknown = [name for name in self._given or {} if name not in self.info["args"]]
         if unknown and status == "finished":
             warn(f"no flor.arg asked for {', '.join(map(repr, sorted(unknown)))}: given but not used")

@@ -70,6 +70,7 @@ class Backfill:
         self._on_begin = on_begin
         self._on_end = on_end
         self._execution = execution or Execution(proposal.jobs)
+        self._execution.limit(proposal.jobs)
         self._version_of: dict[str, VersionProposal] = {}
         self.reports: dict[str, RunReport] = {}
 
@@ -215,7 +216,7 @@ class Backfill:
             report.problem = report.problem or "interrupted"
             return None
         if outcome.status != "done":
-            self._judge(task, {"verdict": "failed", "reason": outcome.reason})
+            self._judge(outcome, {"verdict": "failed", "reason": outcome.reason})
             if is_whole:
                 report.problem = outcome.reason or outcome.status
                 return None
@@ -228,10 +229,10 @@ class Backfill:
         )
         if unsure and not is_whole:
             why = verdict.why or "nothing that it logged could be compared"
-            self._judge(task, {**verdict.as_data(), "verdict": "superseded"})
+            self._judge(outcome, {**verdict.as_data(), "verdict": "superseded"})
             report.notes.append(f"{task.segment.describe()}: {why}; the whole script was run instead")
             return self._whole(task)
-        self._judge(task, verdict.as_data())
+        self._judge(outcome, verdict.as_data())
         if is_whole:
             report.verdicts = []  # the whole run counts in place of its segments
         if verdict.verdict == "unchecked" and verdict.states is not None:
@@ -281,14 +282,15 @@ class Backfill:
         )
 
     @staticmethod
-    def _judge(task: Task, verdict: dict[str, Any]) -> None:
+    def _judge(outcome: Outcome, verdict: dict[str, Any]) -> None:
         """Write the verdict into the replay's own record: from then on its values are seen, or not."""
-        folder = layout.RunFolder(task.store, task.replay)
+        folder = layout.RunFolder(outcome.task.store, outcome.task.replay)
         with contextlib.suppress(OSError, duckdb.Error):  # a live log is read as well
             sealing.seal(folder)
         info = layout.read_json(folder.info)
         if isinstance(info, dict):
             info["fidelity"] = verdict
+            info["work_seconds"] = outcome.seconds  # with the worker's start and its sandbox
             layout.replace_json(folder.info, info)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -36,20 +38,27 @@ class Outcome:
 class Execution:
     """The workers of one backfill. `close` ends them all."""
 
-    def __init__(self, jobs: int) -> None:
+    def __init__(self, jobs: int, python: str | None = None) -> None:
+        """`jobs` at a time, by the interpreter `python`; None: by the running one."""
         self._jobs = jobs
+        self._python = os.path.abspath(python) if python else sys.executable
         self._callers = dict(os.environ)  # now: libraries of ours add to it
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         self._running: dict[str, Worker] = {}
         self._nurseries = Nurseries()
+        self.outputs: str | None = None  # a folder for what scripts write
         self._unforked: set[str] = set()  # patched versions whose scripts need a process of their own
 
     def prepare(
         self, flags: Sequence[str], recorded: Mapping[str, str], threads: int | None, modules: Sequence[str]
     ) -> None:
         """Let a warm parent for such tasks import what it needs meanwhile."""
-        self._nurseries.prepare(Kind.of(flags, environment(self._callers, recorded, threads), modules))
+        self._nurseries.prepare(Kind.of(self._python, flags, environment(self._callers, recorded, threads), modules))
+
+    def limit(self, jobs: int) -> None:
+        """Have no more workers at a time than this."""
+        self._jobs = min(self._jobs, jobs)
 
     def run(self, tasks: Sequence[Task], began: Callable[[Task], None]) -> Iterator[Outcome]:
         """Outcomes as they come, the longest tasks first. Ends the workers when the consumer stops listening."""
@@ -99,6 +108,7 @@ class Execution:
         os.makedirs(task.scratch, exist_ok=True)
         path = os.path.join(task.scratch, "task.json")
         task.save(path)
+        started = time.time()
         worker = self._start(task, path, folder.output)
         with self._lock:
             self._running[task.replay] = worker
@@ -113,6 +123,8 @@ class Execution:
         hung = code is None
         if code is None:
             code = worker.wait(PATIENCE_SECONDS)
+        if self.outputs is not None and code == 0:
+            _keep(task, os.path.join(self.outputs, f"{task.patched[:8]}-{task.run[-8:]}"), started)
         sandbox.discard(task.scratch)
         seconds = time.perf_counter() - start
         info = layout.read_json(folder.info) or {}
@@ -135,12 +147,20 @@ class Execution:
         with open(output, "wb") as file:
             if task.patched not in self._unforked:
                 variables = environment(self._callers, task.environment, task.threads)
-                kind = Kind.of(task.entry.get("flags", ()), variables, task.modules)
+                kind = Kind.of(self._python, task.entry.get("flags", ()), variables, task.modules)
                 nursery = self._nurseries.prepare(kind)
                 worker = nursery.fork(path, output, task.scratch) if nursery is not None else None
                 if worker is not None:
                     return worker
-            return Fresh(task, path, file, self._callers)
+            return Fresh(self._python, task, path, file, self._callers)
+
+
+def _keep(task: Task, target: str, since: float) -> None:
+    """Copy what the script wrote to `target`. Parts of a run write into one folder; a file that is there is replaced."""
+    for path, source in sandbox.written(task, since).items():
+        full = os.path.join(target, path)
+        os.makedirs(os.path.dirname(full), exist_ok=True)
+        shutil.copy2(source, full)
 
 
 def patience(seconds: float) -> float:

@@ -133,6 +133,8 @@ class Selection:
     iterations: tuple[str, frozenset[int] | range] | None = None
     names: frozenset[str] | None = None  # of the statements in today's file; None for all that are new
     again: bool = False  # also what was replayed and diverged
+    since: float | None = None  # unix seconds: only runs that began then or later
+    seconds: float | None = None  # only as many versions, newest first, as can be replayed in this time
 
 
 @dataclass
@@ -147,6 +149,8 @@ class Proposal:
     left_aside: list[str]  # a sentence for each file that adds nothing
     facts: dict[str, RunFacts]
     jobs: int
+    since: Mapping[str, Sequence[Run]] = field(default_factory=dict)  # what is different today, and for which runs
+    fewer: str | None = None  # why there are fewer workers than asked for
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ import ctypes
 import errno
 import os
 import shutil
+import stat
 import sys
 from collections.abc import Mapping, Sequence
 
@@ -254,6 +255,27 @@ def _copy_on_write(task: Task) -> None:
             raise PermissionError(errno.EACCES, "a replay does not write to the user's files", real)
 
     sys.addaudithook(hook)
+
+
+def written(task: Task, since: float) -> dict[str, str]:
+    """The files that the script wrote in this task's sandbox, by path relative to the root. `since`: unix seconds.
+
+    Without an overlay those that are newer than `since`.
+    """
+    upper, tree = os.path.join(task.scratch, "root.upper"), os.path.join(task.scratch, "tree")
+    overlaid = os.path.isdir(upper)
+    base = upper if overlaid else tree
+    found = {}
+    for folder, folders, files in os.walk(base):
+        here = os.path.relpath(folder, base)
+        folders[:] = [name for name in folders if not (here == "." and name in (STORE, ".git"))]
+        for name in files:
+            path = os.path.join(folder, name)
+            status = os.lstat(path)
+            # Not what an overlay keeps of deleted files, nor what was cut to its former length before the script ran.
+            if stat.S_ISREG(status.st_mode) and status.st_mtime >= since and "__pycache__" not in here:
+                found[os.path.normpath(os.path.join(here, name))] = path
+    return found
 
 
 def discard(folder: str) -> None:

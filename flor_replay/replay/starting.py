@@ -61,8 +61,8 @@ def kill(worker: Worker) -> None:
 class Fresh:
     """A new interpreter for one task."""
 
-    def __init__(self, task: Task, path: str, output: IO[bytes], callers: Mapping[str, str]) -> None:
-        command = [sys.executable, *task.entry.get("flags", ()), "-m", "flor_replay.replay.worker", path]
+    def __init__(self, python: str, task: Task, path: str, output: IO[bytes], callers: Mapping[str, str]) -> None:
+        command = [python, *task.entry.get("flags", ()), "-m", "flor_replay.replay.worker", path]
         self._process = subprocess.Popen(
             [*command, str(os.getpid())],
             stdin=subprocess.DEVNULL,
@@ -99,13 +99,14 @@ class _Forked:
 class Kind:
     """What tasks must have in common to be forked from one parent."""
 
+    python: str
     flags: tuple[str, ...]
     environment: tuple[tuple[str, str], ...]
     modules: tuple[str, ...]
 
     @staticmethod
-    def of(flags: Sequence[str], variables: Mapping[str, str], modules: Sequence[str]) -> Kind:
-        return Kind(tuple(flags), tuple(sorted(variables.items())), tuple(modules))
+    def of(python: str, flags: Sequence[str], variables: Mapping[str, str], modules: Sequence[str]) -> Kind:
+        return Kind(python, tuple(flags), tuple(sorted(variables.items())), tuple(modules))
 
 
 class Nursery:
@@ -115,7 +116,7 @@ class Nursery:
         call = f"from flor_replay.replay.nursery import serve; serve({list(kind.modules)!r})"
         self._folder = tempfile.TemporaryDirectory(prefix="flor-nursery-")
         self._process = subprocess.Popen(
-            [sys.executable, *kind.flags, "-c", call],
+            [kind.python, *kind.flags, "-c", call],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -130,6 +131,11 @@ class Nursery:
         self._workers: dict[str, _Forked] = {}
         self._reader = threading.Thread(target=self._read, name="flor-nursery", daemon=True)
         self._reader.start()
+
+    @property
+    def gone(self) -> bool:
+        """Whether it has ended (it was killed) after it had been of use."""
+        return self._gone and self._safe
 
     @property
     def busy(self) -> bool:
@@ -216,6 +222,9 @@ class Nurseries:
             if self._stopped or not self.possible():
                 return None
             found = self._all.get(kind)
+            if found is not None and found.gone:
+                self._all.pop(kind).stop()
+                found = None
             if found is None:
                 if len(self._all) >= NURSERIES:
                     idle = next((kind for kind, nursery in self._all.items() if not nursery.busy), None)

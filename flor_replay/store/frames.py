@@ -117,7 +117,35 @@ def _build(
     with records.connect() as connection:
         found = gather(connection, [] if source == "backfilled" else recorded, recorded, replays, stored)
     frame, places = _frame(found, recorded, replays, stored, fidelity)
+    if source != "backfilled" and any("options" in run.info for run in recorded):
+        frame, places = _with_options(frame, places, recorded, stored)
     return Found(frame, recorded, places)
+
+
+def _with_options(
+    frame: pd.DataFrame, places: Ints, recorded: Sequence[Run], names: Sequence[str]
+) -> tuple[pd.DataFrame, Ints]:
+    """The rows of a run that logged nothing as a name have what argparse gave its script under that name."""
+    if not len(frame):  # no run logged any of them: a row for each that was given one
+        places = np.array([at for at, run in enumerate(recorded) if not run.options.keys().isdisjoint(names)], np.int64)
+        frame = frame.reindex(range(len(places)))
+        frame["projid"] = [recorded[at].projid for at in places]
+        frame["tstamp"] = pd.DatetimeIndex([recorded[at].started for at in places])
+        frame["filename"] = [recorded[at].filename for at in places]
+    all_given = {at: recorded[at].options for at in np.unique(places).tolist()}
+    for name in names:
+        there = frame[name].notna().to_numpy()
+        logged = set(np.unique(places[there]).tolist())
+        given = {at: options for at, options in all_given.items() if at not in logged and name in options}
+        has = np.zeros(len(recorded), dtype=bool)
+        has[list(given)] = True
+        mine = has[places]
+        if mine.any():
+            rows = np.flatnonzero(mine | there)
+            cells = [given[places[row]][name] if mine[row] else frame[name].iloc[row] for row in rows]
+            column = columns.column(cells).set_axis(rows).reindex(range(len(frame)))
+            frame[name] = columns.shown(column, pd.Series(mine | there))
+    return frame, places
 
 
 def accepted_replays(everything: Sequence[Run], diverged: bool = False) -> list[Run]:

@@ -13,7 +13,10 @@ from flor_replay.store.runs import Run
 
 
 def overview(recorded: Sequence[Run]) -> pd.DataFrame:
-    """One row a run with its arguments. An argument called like a column of the run stands under ``<name>_arg``."""
+    """One row a run with its arguments: those of ``flor.arg``, and what argparse gave the script.
+
+    An argument called like a column of the run stands under ``<name>_arg``.
+    """
     own: dict[str, list[Any]] = {
         "projid": [run.projid for run in recorded],
         "tstamp": [run.started for run in recorded],
@@ -23,7 +26,7 @@ def overview(recorded: Sequence[Run]) -> pd.DataFrame:
     }
     fixed = frozenset(own)
     frame = pd.DataFrame(own)
-    given = [run.args for run in recorded]
+    given = [{**run.args, **run.options} for run in recorded]
     for name in dict.fromkeys(name for args in given for name in args):
         present = np.array([name in args for args in given], dtype=bool)
         column = columns.column([args[name] for args in given if name in args]).set_axis(np.flatnonzero(present))

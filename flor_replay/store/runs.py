@@ -84,6 +84,16 @@ class Run:
         return found
 
     @property
+    def options(self) -> dict[str, Any]:
+        """What argparse gave the script, by name; a name of ``flor.arg`` is not among them."""
+        given = self.info.get("args", {})
+        found = {}
+        for name, (kind, number, text) in self.info.get("options", {}).items():
+            if name not in given:
+                found[name] = values.decode(kind, number, text, self.folder.files)
+        return found
+
+    @property
     def told(self) -> str:
         """Its arguments as a person reads them: those of ``flor.arg`` by name, then the command line's other words."""
         words = []

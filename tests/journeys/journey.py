@@ -162,21 +162,32 @@ def start(project: Project, *words: str, env: Mapping[str, str] | None = None) -
 
 
 def workers(project: Project) -> list[int]:
-    """Processes that replay for this project, found in /proc."""
+    """Processes that replay for this project, found in /proc: by themselves, or forked from a warm parent."""
+    words = {int(name): _words(int(name)) for name in os.listdir("/proc") if name.isdigit()}
+    warm = {pid for pid, found in words.items() if any(b"flor_replay.replay.nursery" in word for word in found)}
     found = []
-    for name in os.listdir("/proc"):
-        if not name.isdigit():
-            continue
+    for pid, told in words.items():
         try:
-            with open(f"/proc/{name}/cmdline", "rb") as file:
-                words = file.read().split(b"\0")
-            if b"flor_replay.replay.worker" in words:
-                with open(words[words.index(b"flor_replay.replay.worker") + 1], encoding="utf-8") as file:
-                    if str(project.root) in file.read():
-                        found.append(int(name))
+            if b"flor_replay.replay.worker" in told:
+                with open(told[told.index(b"flor_replay.replay.worker") + 1], encoding="utf-8") as file:
+                    mine = str(project.root) in file.read()
+            else:
+                with open(f"/proc/{pid}/stat", "rb") as stat:
+                    parent = int(stat.read().rpartition(b")")[2].split()[1])
+                mine = pid in warm and parent in warm and os.readlink(f"/proc/{pid}/cwd") == str(project.root)
         except (OSError, IndexError):
             continue
+        if mine:
+            found.append(pid)
     return found
+
+
+def _words(pid: int) -> list[bytes]:
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return file.read().split(b"\0")
+    except OSError:
+        return []
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = 60.0) -> Any:

@@ -94,7 +94,9 @@ def test_kill_9_of_the_command(slow: Project, tmp_path: Path) -> None:
     process.communicate(timeout=20)
     wait_until(lambda: not workers(slow), 1.5)  # they end with their parent
     assert slow.state() == before
-    slow.command("add-log", "train.py", "--yes", env={"FLOR_SCRATCH": str(tmp_path / "scratch")})
+    said = slow.command("replay", "--resume", "--yes", env={"FLOR_SCRATCH": str(tmp_path / "scratch")}).stderr
+    assert "going on with add-log train.py" in said
+    assert "no backfill was interrupted" in slow.command("replay", "--resume", "--yes").stderr
     assert slow.state() == before
     assert leftovers(tmp_path / "scratch") == []
     check_all_filled(slow, tmp_path)

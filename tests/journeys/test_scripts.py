@@ -239,3 +239,40 @@ def test_two_scripts_in_one_project(project: Project) -> None:
     assert [replay.replay_of for replay in project.replays()] == [run.run]
     assert "1 of 1 version filled" in done.stderr
     assert bits(project.values("rows", prep)) == ["10"]
+
+
+def test_what_argparse_found_is_a_column(tmp_path: Path) -> None:
+    """Beside what was logged, where nothing was logged under its name; in conditions too; secrets stay out."""
+    source = """\
+        import argparse
+        import flor
+
+        def main():
+            parser = argparse.ArgumentParser()
+            parser.add_argument("--lr", type=float, default=0.1)
+            parser.add_argument("--name", default=None)
+            parser.add_argument("--sizes", type=int, nargs="*", default=[3, 4])
+            parser.add_argument("--epochs", type=int, default=2)
+            parser.add_argument("--api-key", default="sesame")
+            opt = parser.parse_args()
+            for epoch in flor.loop("epoch", range(opt.epochs)):
+                flor.log("loss", opt.lr * epoch)
+                #@ flor.log("twice", opt.lr * 2)
+            flor.log("epochs", 99)
+
+        main()
+        """
+    project = Project(tmp_path / "project")
+    project.commit(files={"train.py": recorded(source)})
+    project.run("train.py")
+    project.run("train.py", "--lr", "0.5", "--name", "b", "--epochs", "1")
+    frame = project.dataframe("loss", "lr", "name", "epochs")
+    assert frame["lr"].tolist() == [0.1, 0.1, 0.5] and frame["name"].tolist() == [None, None, "b"]
+    assert frame["epochs"].tolist() == [99, 99, 99], "what was logged under the name counts"
+    alone = project.dataframe("lr", "sizes")
+    assert alone["lr"].tolist() == [0.1, 0.5] and alone["sizes"].tolist() == [[3, 4], [3, 4]]
+    assert project.dataframe()["lr"].tolist() == [0.1, 0.5]
+    assert "sesame" not in "".join(path.read_text() for path in project.store.glob("runs/*/run.json"))
+    project.write({"train.py": today(source)})
+    project.command("add-log", "train.py", "--yes", "--where", "lr < 0.3 and name is null")
+    assert project.dataframe("twice", "lr")["twice"].dropna().tolist() == [0.2, 0.2]
