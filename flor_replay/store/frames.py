@@ -135,11 +135,14 @@ def _with_options(
         frame["projid"] = [recorded[at].projid for at in places]
         frame["tstamp"] = pd.DatetimeIndex([recorded[at].started for at in places])
         frame["filename"] = [recorded[at].filename for at in places]
+    all_given = {at: recorded[at].options for at in np.unique(places).tolist()}
     for name in names:
         there = frame[name].notna().to_numpy()
-        logged = set(places[there])
-        given = {at: recorded[at].options for at in set(places) - logged}
-        mine = np.array([name in given.get(at, ()) for at in places], dtype=bool)
+        logged = set(np.unique(places[there]).tolist())
+        given = {at: options for at, options in all_given.items() if at not in logged and name in options}
+        has = np.zeros(len(recorded), dtype=bool)
+        has[list(given)] = True
+        mine = has[places]
         if mine.any():
             rows = np.flatnonzero(mine | there)
             cells = [given[places[row]][name] if mine[row] else frame[name].iloc[row] for row in rows]

@@ -104,15 +104,16 @@ def _decoded(batch: Batch, numbers: Ints | None, files: Sequence[str]) -> pd.Ser
         found = batch.columns.get(name)
         return found if found is None or numbers is None else found[numbers]
 
+    whole, real, text = of("int_value"), of("float_value"), of("text")
+    if text is None and batch.kinds == ["float"]:
+        return pd.Series(real, copy=False)
     rows = batch.rows if numbers is None else len(numbers)
     kind = batch.get("kind") if numbers is None else batch.get("kind")[numbers]
-    text = of("text")
     places: Sequence[str] = ()
     if text is not None:
         place = batch.get("source") if numbers is None else batch.get("source")[numbers]
         places = _Files(files, place)
     zeros = np.broadcast_to(np.int64(0), rows)
-    whole, real = of("int_value"), of("float_value")
     return columns.decoded(
         batch.kinds, kind, zeros if whole is None else whole, zeros if real is None else real, text, places
     )

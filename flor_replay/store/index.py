@@ -23,7 +23,7 @@ from flor_replay.store import layout, schema, sealing
 if TYPE_CHECKING:
     import duckdb
 
-_FORM = b"flor-runs-2"
+_FORM = b"flor-runs-3"
 MANY = 64  # new runs that make it worth writing
 _TOGETHER = 1000  # runs in one merged file
 _SMALL_BYTES = 1 << 20  # of a log that is merged
@@ -41,6 +41,7 @@ _LISTED = frozenset(
         "loop_values",
         "sealed",
         "uncommitted",
+        "options",
     ]
 )
 
@@ -82,6 +83,9 @@ class Record(Mapping[str, Any]):
 
     def __getitem__(self, key: str) -> Any:
         return self._known[key] if key in _LISTED else self._all()[key]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._known if key in _LISTED else key in self._all()
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._all())

@@ -254,18 +254,19 @@ def shown(store: str) -> list[Run]:
 
 
 def _broken(run: Run) -> str | None:
-    """Why a run's log cannot be read, if so."""
+    with connect() as connection:
+        return broken(connection, run, loops=False) or broken(connection, run, loops=True)
+
+
+def broken(connection: duckdb.DuckDBPyConnection, run: Run, *, loops: bool) -> str | None:
+    """Why a run's log (or what its loops did) cannot be read, if so."""
     import duckdb
 
-    with connect() as connection:
-        try:
-            for loops in (False, True):
-                # every column, every row: a flipped byte shows only where it is
-                connection.execute(
-                    f"select sum(hash(columns(*))) from ({table(connection, [run], loops=loops)})"
-                ).fetchall()
-        except (duckdb.Error, StoreError, OSError) as error:
-            return str(error).splitlines()[0]
+    try:
+        # every column, every row: a flipped byte shows only where it is
+        connection.execute(f"select sum(hash(columns(*))) from ({table(connection, [run], loops=loops)})").fetchall()
+    except (duckdb.Error, StoreError, OSError) as error:
+        return str(error).splitlines()[0]
     return None
 
 
