@@ -349,7 +349,7 @@ class Session:
         self.info["seconds"] = perf_counter() - self.began
         self.info["loop_values"] = sorted(self._valued)
         self.info["packages"] = entry.packages()
-        self.info["imported"] = entry.imported()
+        self.info["libraries"] = entry.imported()
         self.info["compute"] = entry.compute()
         self.info["peak_memory_bytes"] = _peak_memory()
         self.write_info()

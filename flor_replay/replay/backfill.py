@@ -296,7 +296,7 @@ class Backfill:
 
 def libraries(run: Run) -> tuple[str, ...]:
     """What a warm parent imports for replays of `run`: libraries that it had imported itself."""
-    return wanted(run.info.get("imported") or list(run.info.get("packages", {})))
+    return wanted(run.info.get("libraries") or list(run.info.get("packages", {})))
 
 
 def prepare(execution: Execution, runs: Sequence[Run]) -> None:
