@@ -30,11 +30,18 @@ class Finding:
 
 @click.command("doctor", short_help="Check this machine, this project and its store.")
 @click.argument("run", required=False)
+@click.option("--repair", "mend", is_flag=True, help="Repair what can be; broken files are set aside, none is deleted.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def command(run: str | None, as_json: bool) -> int:
+def command(run: str | None, mend: bool, as_json: bool) -> int:
     """Check this machine, this project and its store; with RUN, what of that run can be replayed and why not."""
     root, store = find_project()
+    repaired = []
+    if mend:
+        from flor_replay.gc.repair import repair
+
+        repaired = [Finding("good", sentence) for sentence in repair(store)] if os.path.isdir(store) else []
     findings = _run(root, store, run) if run else [*_machine(), *_project(root), *_store(store)]
+    findings = [*repaired, *findings]
     if as_json:
         import json
 
@@ -102,10 +109,11 @@ def _store(store: str) -> list[Finding]:
                         f"{run.run} cannot be replayed: {run.version.get('error', 'it has no version')}",
                     )
                 )
-            try:
-                records.fetch(connection, f"select count(*) from ({records.table(connection, [run])})")
-            except Exception as error:
-                found.append(Finding("bad", f"{run.run}: its log cannot be read ({str(error).splitlines()[0]})"))
+            for loops in (False, True):
+                problem = records.broken(connection, run, loops=loops)
+                if problem is not None:
+                    found.append(Finding("bad", f"{run.run}: its log cannot be read ({problem})"))
+            found += [Finding("note", f"{run.run}: of its live log {lost}") for lost in run.info.get("damaged", ())]
             found += [Finding("bad", f"{run.run}: {problem}") for problem in manifests(Path(run.folder.checkpoints))[1]]
     names = os.listdir(os.path.join(store, "runs"))
     broken = sorted(set(names) - {run.run for run in runs})
