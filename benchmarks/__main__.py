@@ -27,12 +27,15 @@ BENCHMARKS = {
     "checkpoint": "benchmarks.checkpointing",
     "import": "benchmarks.importing",
     "context": "benchmarks.context",
+    "open": "benchmarks.opening",
     "log": "benchmarks.logging_calls",
+    "read": "benchmarks.reading",
     "record": "benchmarks.recording",
     "replay": "benchmarks.replaying",
     "fuzz": "benchmarks.fuzzing",
     "makespan": "benchmarks.makespan",
     "storage": "benchmarks.storage",
+    "faults": "benchmarks.faults",
 }
 
 

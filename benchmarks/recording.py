@@ -107,7 +107,7 @@ def workload(name: str, threads: str, variables: dict[str, str], rounds: int) ->
     taken: dict[str, list[Taken]] = {side: [] for side in sides}
     with tempfile.TemporaryDirectory() as folder:
         projects = {side: _project(Path(folder) / side.replace(" ", "-"), name, side) for side in sides}
-        points: list[tuple[int, float]] = []
+        points: list[tuple[int, float, float]] = []
         for turn in range(rounds + 1):
             for place in range(len(sides)):
                 side = sides[(turn + place) % len(sides)]
@@ -126,8 +126,11 @@ def workload(name: str, threads: str, variables: dict[str, str], rounds: int) ->
             shown = f"{what}: {side}" if side == "recorded" else f"  {side}"
         rows.append(compared(f"{shown}, wall", [t.wall for t in taken[side]], [t.wall for t in plain], "without flor"))
         rows.append(compared("    processor", [t.cpu for t in taken[side]], [t.cpu for t in plain], "without flor"))
-    counts, shares = [count for count, _ in points], [share for _, share in points]
-    least = min(counts)
+    counts, shares, costs = zip(*points, strict=True)
+    least, account = min(counts), statistics.median(costs)
+    rows.append(
+        Row("  what checkpoints cost by its own account", account, 0.05, "allowed", account / 0.05, rounds, "%")
+    )
     rows.append(Row("  checkpoints, fewest", least, 1, "at least", float(least), rounds, ""))
     rows.append(Row("  expected replay of an iteration", max(shares), 0.1, "at most", max(shares) / 0.1, rounds, "%"))
     cpu = [t.cpu for t in plain + taken["without again"]]
@@ -162,10 +165,11 @@ def _train(project: Path, side: str, variables: dict[str, str], flordb: str | No
     return Taken(wall, cpu)
 
 
-def replay_share(project: Path) -> tuple[int, float]:
-    """How many checkpoints the run has, and the expected seconds to replay one iteration up to its own begin.
+def replay_share(project: Path) -> tuple[int, float, float]:
+    """How many checkpoints the run has; the expected seconds to replay one iteration up to its own begin; their cost.
 
     From the nearest restore point before it, as a share of the loop's; each iteration is asked for as often as any other.
+    The cost is what the recorder counted against its budget, as a share of the loop's.
     """
     from flor_replay.plan.facts import gather
     from flor_replay.store.runs import all_runs
@@ -179,4 +183,5 @@ def replay_share(project: Path) -> tuple[int, float]:
         since = 0.0 if index in starts else since
         waited += since
         since += seconds
-    return len(main.points), waited / len(main.seconds) / sum(main.seconds)
+    total = sum(main.seconds)
+    return len(main.points), waited / len(main.seconds) / total, recorded.info["checkpoints_cost_seconds"] / total

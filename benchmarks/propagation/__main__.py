@@ -17,7 +17,7 @@ import os
 import sys
 from pathlib import Path
 
-from benchmarks.propagation.measuring import Job, Outcome, jobs_of_set, measure
+from benchmarks.propagation.measuring import Job, Outcome, Sample, jobs_of_set, measured
 from benchmarks.propagation.summary import lines, summarised
 
 
@@ -29,6 +29,7 @@ def main() -> int:
     parser.add_argument("--mirrors", type=Path, default=os.environ.get("FLOR_BENCH_MIRRORS"))
     parser.add_argument("--flordb", type=Path, default=os.environ.get("FLOR_BENCH_FLORDB"), metavar="PYTHON")
     parser.add_argument("--flordb-share", type=float, default=0.1, help="of the cases, that FlorDB is asked about")
+    parser.add_argument("--flordb-lines", type=int, default=400, help="it is only asked about files as long as this")
     parser.add_argument("--peers", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--cases", type=int, default=25, help="statements that stand in both versions, a file")
     parser.add_argument(
@@ -80,16 +81,16 @@ def run_all(jobs: list[Job], options: argparse.Namespace) -> list[Outcome]:
             options.seed,
             options.peers,
             Path(options.flordb) if options.flordb and options.peers else None,
-            options.flordb_share,
+            Sample(options.flordb_share, options.flordb_lines),
             options.only,
         )
         for job in jobs
     ]
-    if options.processes == 1:
-        found = [measure(*one) for one in asked]
-    else:
-        with multiprocessing.get_context("spawn").Pool(options.processes) as pool:
-            found = pool.starmap(measure, asked, chunksize=1)
+    found: list[list[Outcome]] = []
+    with multiprocessing.get_context("spawn").Pool(options.processes) as pool:
+        for number, one in enumerate(pool.imap(measured, asked), 1):
+            found.append(one)
+            print(f"{number} of {len(asked)} files: {jobs[number - 1].file}, {len(one)} cases", file=sys.stderr)
     return [outcome for each in found for outcome in each]
 
 

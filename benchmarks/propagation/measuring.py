@@ -52,6 +52,14 @@ class Outcome:
         return data
 
 
+@dataclass(frozen=True)
+class Sample:
+    """Which cases a slow contestant is asked about: every n-th, of files that are no longer than this."""
+
+    share: float
+    lines: int
+
+
 def jobs_of_set(split: str, mirrors: Path) -> tuple[list[Job], list[str]]:
     """The files of one set, and the repositories that `mirrors` has not."""
     jobs: list[Job] = []
@@ -67,6 +75,14 @@ def jobs_of_set(split: str, mirrors: Path) -> tuple[list[Job], list[str]]:
     return jobs, missing
 
 
+Asked = tuple[Job, int, int, int, bool, Path | None, Sample, str | None]
+
+
+def measured(asked: Asked) -> list[Outcome]:
+    """`measure` for a pool of processes."""
+    return measure(*asked)
+
+
 def measure(
     job: Job,
     positives: int,
@@ -74,10 +90,10 @@ def measure(
     seed: int,
     peers: bool,
     flordb: Path | None,
-    flordb_share: float,
+    sample: Sample,
     only: str | None = None,
 ) -> list[Outcome]:
-    """The outcomes of the file's cases. FlorDB is asked about every n-th of them."""
+    """The outcomes of the file's cases. FlorDB is asked about a sample of them."""
     try:
         history = versions(job.path, job.file)
     except subprocess.CalledProcessError as error:  # which does not travel between processes
@@ -85,7 +101,7 @@ def measure(
             f"git cannot read {job.file} in {job.path}: {error.stderr.decode(errors='replace')}"
         ) from None
     incumbent = FlorDB(flordb) if flordb is not None else None
-    every = max(1, round(1 / flordb_share)) if flordb_share > 0 else 0
+    every = max(1, round(1 / sample.share)) if sample.share > 0 else 0
     out: list[Outcome] = []
     for number, case in enumerate(cases(history, f"{job.repository}:{job.file}", positives, negatives, seed)):
         if only and only not in case.name:
@@ -93,7 +109,8 @@ def measure(
         asked: dict[str, Contestant] = {"ours": ours}
         if peers:
             asked["git merge-file"] = merge_file
-        if incumbent is not None and every and number % every == 0:
+        short = max(case.today.count(b"\n"), case.target.count(b"\n")) < sample.lines
+        if incumbent is not None and every and number % every == 0 and short:
             asked["FlorDB 4.0.1"] = incumbent
         verdicts = {who: _answer(contestant, case) for who, contestant in asked.items()}
         lines = case.target.count(b"\n") + 1

@@ -55,6 +55,7 @@ class Capturer:
         self._on_warning = on_warning
         self._writer = Writer(packs, checkpoints, self._written)
         self._known: dict[object, int] | None = None
+        self._environ: dict[str, str] = {}
         self._held: list[object] = []  # what was there at loop entry, so that its identity is not given to another
         self._table: Blob | None = None
         self._pid = os.getpid()
@@ -74,6 +75,13 @@ class Capturer:
         size = self._contents.expected_bytes
         copying, writing = size / _COPY_BYTES_PER_SECOND, size / _WRITE_BYTES_PER_SECOND
         return _LEAST_SECONDS + self._baseline_seconds + copying + writing
+
+    @property
+    def later(self) -> float:
+        """What part of the first checkpoint's cost those after it will have, as far as can be told at loop entry."""
+        size = self._contents.expected_bytes
+        least = _LEAST_SECONDS * _WRITE_BYTES_PER_SECOND
+        return 1.0 - self._contents.frozen_bytes / (size + least)
 
     @property
     def cpu_seconds(self) -> float:
@@ -149,6 +157,7 @@ class Capturer:
         walker.walk(namespaces)
         self._contents.enter(walker)
         self._known = walker.memo
+        self._environ = dict(os.environ)
         self._held = [thing for thing in walker.objects if self._book.kind(type(thing)) in HELD_KINDS]
         rows = (walker.parents, walker.steps)
         self._table = Blob([None], lambda: (dumps(rows),), True)
@@ -171,7 +180,7 @@ class Capturer:
             "origins": origins,
             "nodes": walker.nodes,
             "roots": walker.roots,
-            "process": process_state(),
+            "process": process_state(self._environ),
         }
         self._count += 1
         created = time.time()

@@ -100,8 +100,8 @@ def differences(
                 found.append(f"{space}.{name}")
     for name, state in snapshot.process.items():
         if name != "cwd" and not _equal(state, process.get(name)):
-            found.append(f"the random generator of {name}")
-            drawn = True
+            found.append("the environment variables" if name == "environ" else f"the random generator of {name}")
+            drawn = drawn or name != "environ"
     models = {memory.nid for memory in live.memories.values() if memory.forced}
     return Differences(tuple(found), drawn or bool(models & comparison.different))
 

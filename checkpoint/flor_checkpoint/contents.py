@@ -138,6 +138,15 @@ def _growth_bytes(walker: Walker) -> int:
     return total
 
 
+def _frozen_bytes(walker: Walker) -> int:
+    """The bytes of parameters that want no gradients."""
+    torch: Any = sys.modules.get("torch")
+    if torch is None or not hasattr(torch, "nn"):
+        return 0
+    frozen = (thing for thing in walker.objects if isinstance(thing, torch.nn.Parameter) and not thing.requires_grad)
+    return sum(thing.nbytes for thing in frozen)
+
+
 class RecordedContents:
     """The contents of one recording: what was there at loop entry, and what the last checkpoint had."""
 
@@ -148,6 +157,8 @@ class RecordedContents:
         self.logical_bytes = 0
         self.expected_bytes = 0
         """What a checkpoint will copy, as far as can be told at loop entry."""
+        self.frozen_bytes = 0
+        """What of that are weights that no optimizer is to change."""
         self._entering = True
         self._warming: threading.Thread | None = None
         self._entry_memory: dict[object, str] = {}
@@ -172,6 +183,7 @@ class RecordedContents:
             else:
                 self._entry_memory[memory.key] = digest(memory_bytes(memory.owner))
         growth = _growth_bytes(walker)
+        self.frozen_bytes = _frozen_bytes(walker)
         self.expected_bytes = stored + growth
         on_devices += growth if on_devices else 0
         self._warming = threading.Thread(

@@ -16,6 +16,9 @@ from flor_checkpoint.memory import array_address, is_dense, memory_order, owner_
 from flor_checkpoint.rng import plain, torch_state_bytes
 from flor_checkpoint.walk import Handlers, Node, Walker
 
+GRAPH = "graph"
+"""In place of whether a tensor wants gradients: it was computed from others that do, and how is not kept."""
+
 
 def _tensor(walker: Walker, thing: Any, nid: int) -> Node:
     torch: Any = sys.modules["torch"]
@@ -54,7 +57,7 @@ def _look_at(walker: Walker, thing: Any, nid: int, storage: Any, key: object) ->
         thing.storage_offset() if own_storage else 0,
         tuple(thing.shape),
         thing.stride(),
-        leaf and thing.requires_grad,
+        thing.requires_grad if leaf else GRAPH if thing.requires_grad else False,
         grad,
         walker.attributes(thing, nid) if vars(thing) else None,
     )

@@ -6,7 +6,9 @@ import functools
 import io
 import pickle
 import sys
+import threading
 import warnings
+import weakref
 from collections import OrderedDict
 from typing import Any
 
@@ -85,7 +87,14 @@ def _named(_walker: Walker, thing: object, _nid: int) -> Node:
     return ("keep", "function", spec_of(thing), False)
 
 
-def _keep(_walker: Walker, thing: Any, _nid: int) -> Node:
+_LOCK = type(threading.Lock())
+
+
+def _keep(walker: Walker, thing: Any, nid: int) -> Node:
+    if isinstance(thing, weakref.ref) and not walker.was_at_entry(nid):
+        return walker.lost(nid, f"a {type(thing).__qualname__} made in the loop cannot be captured")
+    if isinstance(thing, _LOCK) and thing.locked() and not walker.was_at_entry(nid):
+        return walker.lost(nid, "a lock made in the loop that somebody holds cannot be captured")
     if isinstance(thing, type(warnings)):
         return ("keep", "module", thing.__name__, True)
     return ("keep", f"{type(thing).__module__}.{type(thing).__qualname__}", None, True)

@@ -201,9 +201,15 @@ class TypeBook:
         ):
             if issubclass(cls, base):
                 return kind
-        if cls in copyreg.dispatch_table or not is_python_layout(cls):
+        if cls in copyreg.dispatch_table or not is_python_layout(cls) or _is_index(cls):
             return "opaque"
         return "own_iterator" if hasattr(cls, "__next__") else "object"
+
+
+def _is_index(cls: type) -> bool:
+    """Whether it is one of pandas' immutable indices: some hold what only their own pickling leaves out."""
+    pandas: Any = sys.modules.get("pandas")
+    return pandas is not None and hasattr(pandas, "Index") and issubclass(cls, pandas.Index)
 
 
 def is_python_layout(cls: type) -> bool:

@@ -67,8 +67,9 @@ class Manifest:
 
 def write_manifest(manifest: Manifest) -> None:
     """Write ``<id>.json`` in its folder."""
-    content = asdict(manifest)
-    del content["folder"]
+    content = {each.name: getattr(manifest, each.name) for each in fields(manifest) if each.name != "folder"}
+    content["graph"] = asdict(manifest.graph)
+    content["not_captured"] = [asdict(each) for each in manifest.not_captured]
     write_file(manifest.folder / f"{manifest.id}.json", json.dumps(content, indent=1).encode())
 
 

@@ -37,7 +37,7 @@ _CLOSEST = 0.4
 _AIM = 0.14
 """How much of the budget is spent in the long run: 0.7 % of the run where the budget is 5 %."""
 
-_AIM_AT_FIRST = 0.25
+_AIM_AT_FIRST = 0.2
 """How much while it is seconds that nobody notices."""
 
 _UNNOTICED = 0.5
@@ -66,6 +66,7 @@ class AdaptivePolicy:
         "_estimate",
         "_last",
         "_last_start",
+        "_later",
         "_next",
         "_not_before",
         "_of_last",
@@ -87,6 +88,7 @@ class AdaptivePolicy:
         self._not_before = 0.0
         self._next = 0.0  # the total at which one becomes due
         self._of_last = 1
+        self._later = 1.0
         self.checkpoints = 0
 
     @property
@@ -99,9 +101,13 @@ class AdaptivePolicy:
         """Seconds lost so far."""
         return self._spent
 
-    def baseline(self, seconds: float, estimate: float) -> None:
-        """What the look at loop entry took, and what it says that a checkpoint will cost."""
+    def baseline(self, seconds: float, estimate: float, later: float = 1.0) -> None:
+        """What the look at loop entry took, and what it says that the first checkpoint will cost.
+
+        `later`: what part of that those after it will cost, as far as is known: frozen weights are stored once.
+        """
         self._estimate = estimate
+        self._later = later
         self._spent += seconds
         self._plan()
 
@@ -163,7 +169,9 @@ class AdaptivePolicy:
     def _learn(self) -> None:
         # The last one may be the first of a state that has grown; a single slow one is noise.
         if len(self._costs) == 1:
-            self._estimate = self._costs[0]
+            self._estimate = self._costs[0] * self._later
+        elif len(self._costs) == 2:
+            self._estimate = self._costs[1]  # a run's first one is like no other
         elif self._costs:
             self._estimate = max(_middle(self._costs), min(self._costs[-2:]))
         self._plan()

@@ -14,6 +14,7 @@ from typing import Any
 from flor_checkpoint.containers import chunks_of, parts_from, parts_of
 from flor_checkpoint.digest import digest_of_chunks
 from flor_checkpoint.leaves import decode_leaf
+from flor_checkpoint.memory import copy_bytes, copy_side_by_side
 from flor_checkpoint.project import find
 from flor_checkpoint.snapshot import Snapshot
 from flor_checkpoint.walk import path_of
@@ -23,6 +24,11 @@ LOST: Any = type("Lost", (), {"__repr__": lambda _: "<lost>"})()
 
 _UNMADE = object()
 _NEVER_THE_SAME = frozenset({"iterator", "generator"})
+
+
+_RUN_CODE = frozenset({"generator", "opaque"})
+"""Kinds that are brought back by code, which may read what it is given."""
+_BIG_BYTES = 1 << 20
 
 
 class BeingMadeError(Exception):
@@ -58,9 +64,24 @@ class Builder:
         self._fills: deque[Callable[[], None]] = deque()
         self._last_fills: deque[Callable[[], None]] = deque()
         self._classes: dict[str, object | None] = {}
+        self._copies: list[tuple[memoryview, memoryview | bytes, object]] = []
+        self._together = all(node[0] not in _RUN_CODE for node in snapshot.nodes)
+
+    def fill_memory(self, target: memoryview, content: memoryview | bytes, owner: object) -> None:
+        """Write the bytes of a piece of memory that is `owner`'s: the big ones all together, before anything is looked at.
+
+        Raises ValueError where there are not as many.
+        """
+        if len(content) != len(target):
+            raise ValueError(f"{len(content)} bytes for a place of {len(target)}")
+        if self._together and len(target) >= _BIG_BYTES:
+            self._copies.append((target, content, owner))
+        else:
+            copy_bytes(target, content)
 
     def finish(self) -> None:
         """Fill everything that was made."""
+        self._copy()
         waiting = []
         while self._fills or self._last_fills:
             before = len(self._fills)
@@ -75,8 +96,14 @@ class Builder:
                 break  # the rest waits for what is being made
         self._last_fills.extend(waiting)
 
+    def _copy(self) -> None:
+        if self._copies:
+            copy_side_by_side((target, content) for target, content, _ in self._copies)
+            self._copies = []
+
     def settle(self) -> None:
         """Fill everything that needs no hashing."""
+        self._copy()
         waiting = []
         while self._fills:
             action = self._fills.popleft()

@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 from flor_checkpoint.digest import digest
+from flor_checkpoint.encode_arrays import GRAPH
 from flor_checkpoint.leaves import dtype_of_repr
 from flor_checkpoint.memory import array_address as address_of
 from flor_checkpoint.memory import (
@@ -40,7 +41,11 @@ def _storage(builder: Builder, node: Any, nid: int) -> Any:
                 fill_storage(found, stashed)
         return found
     storage = torch.UntypedStorage(nbytes, device=device) if found is None else found
-    fill_storage(storage, builder.snapshot.content(content))
+    data = builder.snapshot.content(content)
+    if storage.device.type == "cpu":
+        builder.fill_memory(storage_bytes(storage), data, storage)
+    else:
+        fill_storage(storage, data)
     return storage
 
 
@@ -55,6 +60,8 @@ def _tensor(builder: Builder, node: Any, nid: int) -> Any:
     with torch.no_grad():
         look = torch.empty(0, dtype=dtype, device=storage.device).set_(storage, offset, shape, stride)
         thing = builder.target(nid, cls)
+        if thing is not None and not _is_in_place(thing):
+            thing = None  # what was there at loop entry has gone since, and a part of something else got its identity
         if thing is not None and thing.is_leaf and thing.dtype == dtype and thing.device == look.device:
             if thing.untyped_storage()._cdata != storage._cdata or (
                 thing.storage_offset(),
@@ -65,20 +72,48 @@ def _tensor(builder: Builder, node: Any, nid: int) -> Any:
         elif cls is torch.Tensor:
             thing = look
         elif cls is torch.nn.Parameter:
-            thing = torch.nn.Parameter(look, requires_grad=requires_grad)
+            thing = torch.nn.Parameter(look, requires_grad=requires_grad is True)
         else:
-            thing = torch.Tensor._make_subclass(cls, look, requires_grad)
-    if thing.requires_grad != requires_grad:
+            thing = torch.Tensor._make_subclass(cls, look, requires_grad is True)
+    if requires_grad == GRAPH:
+        thing = _computed(torch, thing)
+    elif thing.requires_grad != requires_grad:
         thing.requires_grad_(requires_grad)
     builder.made(nid, thing)
 
     def fill() -> None:
         held = builder.value(grad)
-        thing.grad = None if held is LOST else held
+        if thing.is_leaf:
+            thing.grad = None if held is LOST else held
         builder.attributes(thing, attrs)
 
     builder.fill(fill)
     return thing
+
+
+def _is_in_place(tensor: Any) -> bool:
+    """Whether a tensor looks at a storage that another one can take the place of."""
+    torch: Any = sys.modules["torch"]
+    if tensor.layout is not torch.strided or tensor.is_quantized or tensor.device.type == "meta":
+        return False
+    return not tensor.is_conj() and not tensor.is_neg()
+
+
+def _computed(torch: Any, value: Any) -> Any:
+    """A tensor with that value which was computed from others: gradients cannot flow back through it, and that is said.
+
+    Without that, ``(held + loss).backward()`` would silently leave out what `held` was computed from.
+    """
+    with torch.enable_grad():
+        found = value.detach().requires_grad_().clone()
+    found.register_hook(_no_gradient)
+    return found
+
+
+def _no_gradient(_gradient: object) -> None:
+    raise RuntimeError(
+        "a gradient is asked for of what an earlier iteration has computed: a checkpoint does not keep that"
+    )
 
 
 def _array(builder: Builder, node: Any, nid: int) -> Any:
@@ -102,7 +137,7 @@ def _array(builder: Builder, node: Any, nid: int) -> Any:
             return found
     data = builder.snapshot.content(content)
     if found is not None and tuple(memory_order(found)) == order and _is_own(found):
-        fill_array(found, data)
+        builder.fill_memory(array_bytes(found), data, found)
         thing = found
     else:
         thing = new_dense_array(shape, dtype, list(order))

@@ -8,6 +8,7 @@ import importlib
 import io
 import pickle
 import sys
+import threading
 import types
 import weakref
 from typing import Any
@@ -127,6 +128,14 @@ def _cell(builder: Builder, node: Any, nid: int) -> Any:
     return cell
 
 
+_AS_NEW = {
+    "_thread.lock": threading.Lock,
+    "_thread.RLock": threading.RLock,
+    "threading.Condition": threading.Condition,
+}
+"""What is the same as another one whenever nobody holds it: at an iteration's border the thread that trains holds none."""
+
+
 def _keep(builder: Builder, node: Any, nid: int) -> Any:
     _, label, spec, benign = node
     thing = builder.any_target(nid)
@@ -139,6 +148,8 @@ def _keep(builder: Builder, node: Any, nid: int) -> Any:
             thing = None
     if thing is not None:
         return thing
+    if label in _AS_NEW:
+        return _AS_NEW[label]()
     if benign:
         builder.notes.append(f"a {label} made in the loop is left out")
         return LOST

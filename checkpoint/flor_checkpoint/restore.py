@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,12 +47,14 @@ class Restorer:
         self._entry: Walker | None = None
         self._stash: dict[int, bytes] = {}
         self._replaced: list[object] = []
+        self._environ: dict[str, str] = {}
 
     def baseline(self, namespaces: Namespaces) -> None:
         """Look at the live objects at loop entry; they are held from now on."""
         walker = new_walker(self._book, NoContents(), None)
         walker.walk(namespaces)
         self._entry = walker
+        self._environ = dict(os.environ)
         self._stash = {}
         total = 0
         for memory in walker.memories.values():
@@ -83,7 +86,7 @@ class Restorer:
                 if value is not rebuild.LOST and (name not in live or live[name] is not value)
             }
             unbind[space] = [name for name in live if name not in names and not name.startswith("__")]
-        restore_process_state(snapshot.process)
+        restore_process_state(snapshot.process, self._environ)
         return Restored(bindings, unbind, builder.missing, builder.mismatched, builder.notes)
 
     def differences(
@@ -104,7 +107,7 @@ class Restorer:
         walker = new_walker(self._book, contents, self._entry.memo)
         walker.walk(namespaces)
         contents.finish(walker)
-        return differences(snapshot, walker, process_state(), but, clocked)
+        return differences(snapshot, walker, process_state(self._environ), but, clocked)
 
     def _build(
         self, entry: Walker, snapshot: Snapshot, generators: Mapping[int, object]

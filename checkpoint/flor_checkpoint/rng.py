@@ -43,12 +43,17 @@ def torch_state_tensor(state: bytes) -> Any:
     return torch.frombuffer(bytearray(state), dtype=torch.uint8)
 
 
-def process_state() -> dict[str, object]:
+def process_state(environ: Mapping[str, str] | None = None) -> dict[str, object]:
     """The random generators' states and the settings that a process has once, as plain data.
 
-    What belongs to numpy or torch is there only if the script has imported it.
+    What belongs to numpy or torch is there only if the script has imported it. `environ`: the environment variables at loop
+    entry; those that have changed since are in it, no others: they may be secrets.
     """
     state: dict[str, object] = {"python": random.getstate(), "cwd": _cwd()}
+    if environ is not None:
+        now = dict(os.environ)
+        changed = {name: now.get(name) for name in {*now, *environ} if now.get(name) != environ.get(name)}
+        state["environ"] = dict(sorted(changed.items()))
     generators: Any = sys.modules.get("numpy.random")
     if generators is not None:
         state["numpy"] = plain(generators.get_state(legacy=False))
@@ -58,8 +63,14 @@ def process_state() -> dict[str, object]:
     return state
 
 
-def restore_process_state(state: Mapping[str, Any]) -> None:
-    """Put back what `process_state` returned."""
+def restore_process_state(state: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> None:
+    """Put back what `process_state` returned; `environ`: the environment variables at this process's loop entry."""
+    if environ is not None and "environ" in state:
+        for name, value in {**dict.fromkeys(os.environ), **environ, **state["environ"]}.items():
+            if value is None:
+                os.environ.pop(name, None)
+            elif os.environ.get(name) != value:
+                os.environ[name] = value
     random.setstate(state["python"])
     cwd = state.get("cwd")
     if isinstance(cwd, str) and cwd != _cwd() and os.path.isdir(cwd):

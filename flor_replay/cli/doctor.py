@@ -16,7 +16,7 @@ from flor_replay.cli.common import find_project, find_run, plural
 from flor_replay.cli.shell import DONE, ERROR
 
 if TYPE_CHECKING:
-    from flor_replay.plan.facts import RunFacts
+    from flor_replay.plan.facts import MainLoop, RunFacts
     from flor_replay.store.runs import Run
 
 
@@ -30,11 +30,18 @@ class Finding:
 
 @click.command("doctor", short_help="Check this machine, this project and its store.")
 @click.argument("run", required=False)
+@click.option("--repair", "mend", is_flag=True, help="Repair what can be; broken files are set aside, none is deleted.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def command(run: str | None, as_json: bool) -> int:
+def command(run: str | None, mend: bool, as_json: bool) -> int:
     """Check this machine, this project and its store; with RUN, what of that run can be replayed and why not."""
     root, store = find_project()
+    repaired = []
+    if mend:
+        from flor_replay.gc.repair import repair
+
+        repaired = [Finding("good", sentence) for sentence in repair(store)] if os.path.isdir(store) else []
     findings = _run(root, store, run) if run else [*_machine(), *_project(root), *_store(store)]
+    findings = [*repaired, *findings]
     if as_json:
         import json
 
@@ -102,10 +109,11 @@ def _store(store: str) -> list[Finding]:
                         f"{run.run} cannot be replayed: {run.version.get('error', 'it has no version')}",
                     )
                 )
-            try:
-                records.fetch(connection, f"select count(*) from ({records.table(connection, [run])})")
-            except Exception as error:
-                found.append(Finding("bad", f"{run.run}: its log cannot be read ({str(error).splitlines()[0]})"))
+            for loops in (False, True):
+                problem = records.broken(connection, run, loops=loops)
+                if problem is not None:
+                    found.append(Finding("bad", f"{run.run}: its log cannot be read ({problem})"))
+            found += [Finding("note", f"{run.run}: of its live log {lost}") for lost in run.info.get("damaged", ())]
             found += [Finding("bad", f"{run.run}: {problem}") for problem in manifests(Path(run.folder.checkpoints))[1]]
     names = os.listdir(os.path.join(store, "runs"))
     broken = sorted(set(names) - {run.run for run in runs})
@@ -156,8 +164,36 @@ def _run(root: str, store: str, name: str) -> list[Finding]:
             f"main loop {main.name!r}: {plural(main.iterations, 'iteration')}, {plural(len(main.points), 'checkpoint')}",
         )
     )
+    found += _cost(run, main)
     missing = sorted({path for point in main.points for path in point.missing})
     found += [Finding("note", f"not captured: {path}: replays do not start from its checkpoints") for path in missing]
+    return found
+
+
+_FAR = 0.1  # of the loop: an iteration's replay is expected to take no more
+
+
+def _cost(run: Run, main: MainLoop) -> list[Finding]:
+    """What the checkpoints cost the run; and why there are few where there are few."""
+    cost, total = run.info.get("checkpoints_cost_seconds"), sum(main.seconds)
+    if cost is None or not total:
+        return []
+    found = [Finding("good", f"checkpoints cost it {cost:.2g} s, {cost / total:.1%} of the loop")]
+    starts = {0, *(point.index for point in main.points if point.at == "start")}
+    waited = since = 0.0
+    for index, seconds in enumerate(main.seconds):
+        since = 0.0 if index in starts else since
+        waited += since
+        since += seconds
+    if waited / len(main.seconds) > _FAR * total:
+        each = float(run.info.get("checkpoint_seconds", 0.0))
+        found.append(
+            Finding(
+                "note",
+                f"replaying one iteration takes about {waited / len(main.seconds):.2g} s: a checkpoint costs about {each:.2g} s, "
+                "and recording is kept to about 1 % of a run",
+            )
+        )
     return found
 
 

@@ -18,12 +18,17 @@ VERBS = {
     "run": "flor_replay.cli.run",
     "runs": "flor_replay.cli.runs",
     "show": "flor_replay.cli.show",
+    "lineage": "flor_replay.cli.lineage",
     "plan": "flor_replay.cli.plan",
     "replay": "flor_replay.cli.replay",
     "compare": "flor_replay.cli.compare",
     "propagate": "flor_replay.cli.propagate",
     "doctor": "flor_replay.cli.doctor",
     "gc": "flor_replay.cli.gc",
+    "export": "flor_replay.cli.export",
+    "import": "flor_replay.cli.import_runs",
+    "push": "flor_replay.cli.push",
+    "pull": "flor_replay.cli.pull",
 }
 
 

@@ -54,9 +54,15 @@ def find(store: str, runs: Sequence[Run]) -> list[Leftover]:
     return [Leftover(path, kind, size_of(path)) for path, kind in _find(Path(store), runs)]
 
 
-def unsealed(runs: Sequence[Run]) -> list[Run]:
+def unsealed(runs: Sequence[Run], silent_seconds: float = SILENT_SECONDS) -> list[Run]:
     """Runs that ended without sealing their log (killed, interrupted), whose process is certainly gone."""
-    return [run for run in runs if run.status != "running" and _gone(run) and _is_old(run.folder.live, SILENT_SECONDS)]
+    return [
+        run
+        for run in runs
+        if run.status != "running"
+        and _gone(run)
+        and any(_is_old(path, silent_seconds) for path in (run.folder.live, run.folder.live_1))
+    ]
 
 
 def _gone(run: Run) -> bool:
@@ -92,7 +98,9 @@ def _find(store: Path, runs: Sequence[Run]) -> Iterator[tuple[Path, str]]:
         yield from ((path, "unfinished files") for path in folder.rglob("*.tmp") if _is_old(path))
         if folder.name in known:
             yield from ((path, "unfinished files") for path in _graphs_alone(folder / "checkpoints"))
-        elif _is_old(folder) and not any((folder / name).exists() for name in ("log.jsonl", "log.parquet", "run.json")):
+        elif _is_old(folder) and not any(
+            (folder / name).exists() for name in ("log.live", "log.jsonl", "log.parquet", "run.json")
+        ):
             yield folder, "runs that never began"
     yield from _versions(store, [run for run in runs if run.run not in abandoned])
     yield from _contexts(store, runs)

@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from flor_replay.errors import GitError
@@ -57,6 +57,32 @@ class History:
         """Whether the version's commit is (still) in the repository."""
         return self._git.try_text("rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}") is not None
 
+    def present(self, commits: Iterable[str]) -> frozenset[str]:
+        """Those of the commits that are (still) in the repository, asked all at once."""
+        names = [commit for commit in dict.fromkeys(commits) if commit.isalnum()]
+        asked = "".join(f"{commit}^{{commit}}\n" for commit in names).encode()
+        answers = self._git.run("cat-file", "--batch-check=%(objecttype)", data=asked).splitlines() if names else []
+        return frozenset(name for name, answer in zip(names, answers, strict=True) if answer == b"commit")
+
+    def _read_ahead(self, commits: Sequence[str], path: str) -> None:
+        """Read a file in all these versions at once."""
+        names = [commit for commit in commits if (commit, path) not in self._files]
+        if len(names) < 2 or "\n" in path or not all(commit.isalnum() for commit in names):
+            return
+        asked = "".join(f"{commit}:{path}\n" for commit in names)
+        rest = self._git.run("cat-file", "--batch=%(objecttype) %(objectsize)", data=os.fsencode(asked))
+        at = 0
+        for commit in names:
+            head = rest[at : rest.index(b"\n", at)]
+            at += len(head) + 1
+            kind, _, size = head.partition(b" ")
+            if kind != b"blob" or not size.isdigit():
+                self._files[commit, path] = None
+                at += int(size) + 1 if kind in {b"tree", b"commit", b"tag"} and size.isdigit() else 0
+                continue
+            self._files[commit, path] = rest[at : at + int(size)]
+            at += int(size) + 1
+
     def read(self, commit: str, path: str) -> bytes | None:
         """A file's bytes in a version; None where it has no such file."""
         key = (commit, path)
@@ -102,12 +128,14 @@ class History:
             if newest == "HEAD" and self.read("HEAD", path) is None:
                 name = self._renamed_today(path) or path
             known = self._followed[path] = _Followed(name, newest)
-        for commit in commits[len(known.commits) :]:
+        self._read_ahead(commits[len(known.commits) :], known.name)
+        for number, commit in enumerate(commits[len(known.commits) :], len(known.commits)):
             data = self.read(commit, known.name)
             if data is None:
                 older = self._renames(known.last, commit).get(known.name)
                 if older is not None:
                     known.name = older
+                    self._read_ahead(commits[number:], older)
                     data = self.read(commit, older)
             if data is not None:
                 known.last = commit

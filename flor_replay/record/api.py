@@ -121,6 +121,8 @@ def dataframe(
     diverged: bool = False,
     fidelity: bool = False,
     context: bool = False,
+    where: str | None = None,
+    live: bool | None = None,
 ) -> pd.DataFrame:
     """One row for each loop path at the deepest level that the `names` share, with a column for each name.
 
@@ -129,7 +131,8 @@ def dataframe(
     columns also where nothing was logged under them. Without names: one row for each run with its arguments.
 
     `root`: another project's folder. `last`: only the newest runs, this many. `runs`: only these run ids. `filename`:
-    only runs of this script. `source`: "recorded" or "backfilled" only. `diverged`: also values of replays that did not
+    only runs of this script. `where`: only runs for which an SQL condition over run columns, arguments and (last) logged
+    values holds. `live`: True for only the runs that are under way, False for none of them. `source`: "recorded" or "backfilled" only. `diverged`: also values of replays that did not
     reproduce the recorded ones. `fidelity`: adds the columns ``<name>_fidelity`` (the verdict on the value) and
     ``<name>_placed_by`` (who placed its statement: "recorded" for none but the run itself, "tool", or a person who
     "accepted" an unsure place or "edited" the version's file). `context`: adds columns of each run's build context
@@ -145,6 +148,7 @@ def dataframe(
     return frames.build(
         names,
         root,
+        read_by=None if root else _session.note_values,
         last=last,
         runs=runs,
         filename=filename,
@@ -152,7 +156,24 @@ def dataframe(
         diverged=diverged,
         fidelity=fidelity,
         context=context,
+        where=where,
+        live=live,
     )
+
+
+def checkpoint(rows: object, *, root: str | None = None, **objects: object) -> pd.Series | None:
+    """Load into `objects`, by the names that they had in the script, the state that a run had; the row that was loaded.
+
+    `rows`: a frame of ``flor.dataframe``, best row first, or one of its rows: the first is taken whose state after that
+    iteration of the main loop was kept; or the id of a run: its last state. None where there is none: fall back.
+
+        found = flor.checkpoint(flor.dataframe("recall").sort_values("recall", ascending=False), model=model)
+
+    The objects are changed in place. Raises `flor_replay.errors.QueryError` where they are not built like the recorded ones.
+    """
+    from flor_replay.store import registry
+
+    return registry.load_first(rows, objects, root)
 
 
 def query(sql: str, *, root: str | None = None) -> pd.DataFrame:

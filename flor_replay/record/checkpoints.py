@@ -12,7 +12,7 @@ import sys
 import threading
 import weakref
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, thread_time
 
 from flor_replay.record import frames
 from flor_replay.record.foreign import ForeignModules
@@ -102,6 +102,25 @@ class Recorder:
         self._enabled = False
 
 
+class _Stall:
+    """Seconds that the training thread loses to what is done here, as far as it is to blame.
+
+    Where other processes want the processor too the clock runs on while this thread has none, as it would have in training.
+    """
+
+    __slots__ = ("_cpu", "_wall")
+
+    def __init__(self) -> None:
+        self._wall, self._cpu = perf_counter(), thread_time()
+
+    def seconds(self) -> float:
+        return min(perf_counter() - self._wall, _WAITING * (thread_time() - self._cpu) + _UNSEEN_SECONDS)
+
+
+_WAITING = 2.0  # waiting for memory, locks and devices may double what the processor says
+_UNSEEN_SECONDS = 0.0005
+
+
 class _MainLoop:
     """Checkpoints of one main loop. Any failure in here switches checkpoints off and leaves training alone."""
 
@@ -138,7 +157,9 @@ class _MainLoop:
         if policy is not None and slowdown is not None:
             policy.iteration(seconds)
             if slowdown.watching:
-                policy.slowed(slowdown.iteration(seconds, count))
+                lost = slowdown.iteration(seconds, count)
+                if lost:
+                    policy.slowed(lost)
             else:
                 slowdown.quiet(seconds / count)
 
@@ -167,6 +188,8 @@ class _MainLoop:
         if self._capturer is not None:
             self._guarded(self._capturer.close)
             self._capturer = None
+        if self._policy is not None:
+            self._session.note_lost(self._policy.spent, self._policy.estimate)
         self._policy = None
 
     def _start_is_due(self) -> bool:
@@ -180,7 +203,7 @@ class _MainLoop:
         return self._policy is not None and (self._always or self._policy.due())
 
     def _enter(self) -> None:
-        began = perf_counter()
+        began, stall = perf_counter(), _Stall()
         from flor_checkpoint import AdaptivePolicy, Capturer, Slowdown
 
         session = self._session
@@ -197,7 +220,7 @@ class _MainLoop:
         self._foreign = ForeignModules([module for _, module in frames.project_modules(session.root)])
         self._slowdown = Slowdown(capturer)
         self._policy = AdaptivePolicy(before=began - session.began + (session.info["start_up_seconds"] or 0.0))
-        self._policy.baseline(perf_counter() - began, capturer.estimate)
+        self._policy.baseline(stall.seconds(), capturer.estimate, capturer.later)
 
     def _capture(self, point: dict[str, Any]) -> None:
         self._guarded(lambda: self._take(point))
@@ -205,7 +228,7 @@ class _MainLoop:
     def _take(self, point: dict[str, Any]) -> None:
         if self._capturer is None:
             return
-        began = perf_counter()
+        stall = _Stall()
         spaces, functions, unseen = frames.namespaces(self._session.root, self._session.explicit)
         where = {"loop": self._name, "occurrence": self.level.occurrence, "ordinal": self._ordinal, **point}
         where["files"] = frames.files_of(self._session.root, spaces, functions)
@@ -220,7 +243,7 @@ class _MainLoop:
         again = self._taken > 0
         if self._capturer.capture({**spaces, **running}, where, again=again) is not None:
             self._taken += 1
-        self._stall += perf_counter() - began
+        self._stall += stall.seconds()
 
     def _running(self) -> dict[str, dict[str, object]]:
         """The namespace of what the loop runs over, where its state is more than an index."""

@@ -65,6 +65,7 @@ class Session:
         self._closed = False
         self.looping = 0  # open loops outside of all others, of any thread
         self._waiting_text = 0
+        self._valued: set[str] = set()  # loops whose iterations have values
         self._version = version
         layout.prepare(store)
         self.folder = layout.RunFolder(store, run or layout.new_run_id())
@@ -287,11 +288,17 @@ class Session:
         if kind is str and len(value) > _LONG_VALUE:  # type: ignore[arg-type]
             return
         level.value = value
+        self._valued.add(level.name)
         self.journal.append(("v", level.path, self.encode(value)))
 
     def note_duration(self, level: Level, seconds: float) -> None:
         """Keep how long a main loop's iterations took since the last one of which it was kept: those up to the present."""
         self.journal.durations.extend((level, level.index, seconds, level.began - self.began))
+
+    def note_lost(self, seconds: float, each: float) -> None:
+        """Keep what the checkpoints of a main loop cost training (stalls, slowdown while they were written), and what one would."""
+        self.info["checkpoints_cost_seconds"] = self.info.get("checkpoints_cost_seconds", 0.0) + seconds
+        self.info["checkpoint_seconds"] = each
 
     # -- the run's own record -------------------------------------------------------------------------------------
 
@@ -340,6 +347,7 @@ class Session:
             # Requests are ordered by their commits: what is committed later is newer.
             self.info["began"], self.info["tstamp"] = self.info["tstamp"], self.info["ended"]
         self.info["seconds"] = perf_counter() - self.began
+        self.info["loop_values"] = sorted(self._valued)
         self.info["packages"] = entry.packages()
         self.info["imported"] = entry.imported()
         self.info["compute"] = entry.compute()

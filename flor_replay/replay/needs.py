@@ -14,7 +14,6 @@ from flor_replay.plan import planner
 from flor_replay.plan.facts import RunFacts
 from flor_replay.plan.planner import Need, RunPlan
 from flor_replay.plan.segments import Segment
-from flor_replay.record.wrapping import Wrap
 from flor_replay.replay.proposal import Selection, VersionProposal
 from flor_replay.replay.rewrapping import with_loops, wraps_of
 from flor_replay.store.runs import Run
@@ -27,20 +26,24 @@ def plan_version(
     everything: Sequence[Run],
     selection: Selection,
     prefix: str,
+    answers: dict[tuple[object, ...], Answers],
 ) -> None:
-    """Fill in the version's plans: what one worker would execute for each of its runs."""
+    """Fill in the version's plans: what one worker would execute for each of its runs.
+
+    `answers` is what is known of other versions by now: those whose sources are the same are not looked at again.
+    """
     assert version.patched is not None
     plain = history.python_sources(version.patched)
     version.volatile = volatile_names(plain.values())
     version.clock_fed = {name: sorted(found) for name, found in asdict(clock_fed(plain.values())).items()}
-    # Runs of one version share the answers, unless other loops of theirs were named in memory.
-    asked: dict[tuple[Wrap, ...], _Asked] = {}
+    content = (frozenset(plain.items()), version.inserted)
     for run in version.runs:
         script = prefix + run.filename
         wraps = version.wraps[run.run] = wraps_of(run, version, prefix)
-        if wraps not in asked:
-            asked[wraps] = _Asked(version, with_loops(plain, wraps, prefix))
-        about = asked[wraps]
+        key = (content, wraps)  # runs of one version share them too, unless other loops of theirs were named in memory
+        if key not in answers:
+            answers[key] = Answers(version, with_loops(plain, wraps, prefix))
+        about = answers[key]
         facts = plan_facts.without_dead(known[run.run], script, prefix, about.deadness)
         points = facts.main.points if facts.main is not None else ()
         version.dead[run.run] = tuple((point.checkpoint, path) for point in points for path in point.dead)
@@ -65,7 +68,7 @@ def plan_version(
             version.plans[run.run] = planner.plan_run(facts, need)
 
 
-class _Asked:
+class Answers:
     """What is asked of one form of a version's sources; each question once."""
 
     def __init__(self, version: VersionProposal, sources: Mapping[str, bytes]) -> None:

@@ -323,7 +323,9 @@ class Replayer:
 
         manifest = self._manifest(checkpoint)
         try:
-            snapshot = load(manifest, Path(layout.packs(self._task.store)), trust=True)
+            snapshot = load(
+                manifest, Path(layout.packs(self._task.store)), trust=layout.trusted(self._task.store, self._task.run)
+            )
         except BadCheckpoint as error:  # damaged, or removed since the plan was made
             raise ReplayMismatch(str(error)) from error
         root = self._session.root

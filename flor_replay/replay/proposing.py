@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from flor_replay.errors import StoreError
 from flor_replay.history.versions import History
@@ -12,7 +14,7 @@ from flor_replay.plan import planner
 from flor_replay.plan.planner import RunPlan
 from flor_replay.replay.choices import Choices
 from flor_replay.replay.memory import affordable
-from flor_replay.replay.needs import plan_version
+from flor_replay.replay.needs import Answers, plan_version
 from flor_replay.replay.placing import Placing
 from flor_replay.replay.proposal import Proposal, Selection, VersionProposal
 from flor_replay.replay.today import files_today
@@ -51,25 +53,38 @@ def propose(
     files, left_aside = files_today(history, root, paths, commits, selection.names, prefix)
     choices = Choices(store)
     placing = Placing(history, files, prefix, choices)
-    for number, version in enumerate(versions):
-        placing.place(number, version)
-    if decide is not None:
-        decide(versions, choices)
+    with _collecting_seldom():
         for number, version in enumerate(versions):
             placing.place(number, version)
-    known = plan_facts.gather(usable)
-    for version in versions:
-        placing.commit(version)
-        if version.names:
-            plan_version(history, version, known, everything, selection, prefix)
-    replayed = [run for version in versions for run in version.runs if run.run in version.needs]
-    jobs, fewer = affordable(jobs, replayed)
-    if selection.seconds is not None:
-        _within(selection.seconds, versions, jobs)
-    _share_out(versions, jobs)
+        if decide is not None:
+            decide(versions, choices)
+            for number, version in enumerate(versions):
+                placing.place(number, version)
+        known = plan_facts.gather(usable)
+        answers: dict[tuple[object, ...], Answers] = {}
+        for version in versions:
+            placing.commit(version)
+            if version.names:
+                plan_version(history, version, known, everything, selection, prefix, answers)
+        replayed = [run for version in versions for run in version.runs if run.run in version.needs]
+        jobs, fewer = affordable(jobs, replayed)
+        if selection.seconds is not None:
+            _within(selection.seconds, versions, jobs)
+        _share_out(versions, jobs)
     return Proposal(
         root, store, [file.patch for file in files], versions, left_out, left_aside, known, jobs, fewer=fewer
     )
+
+
+@contextmanager
+def _collecting_seldom() -> Iterator[None]:
+    """Trees by the hundred thousand nodes are made and dropped: looking for cycles among them all the time costs a third."""
+    usual = gc.get_threshold()
+    gc.set_threshold(50_000, 5, 5)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*usual)
 
 
 def _share_out(versions: Sequence[VersionProposal], jobs: int) -> None:
@@ -99,7 +114,7 @@ def _usable(history: History, recorded: Sequence[Run], selection: Selection) -> 
         chosen = [run for run in chosen if run.seconds_since_epoch >= selection.since]
     if selection.last is not None:
         chosen = chosen[-selection.last :]
-    known: dict[str, bool] = {}
+    present = history.present(run.commit for run in chosen if run.commit is not None)
     for run in chosen:
         commit = run.commit
         if run.status == "running":
@@ -117,7 +132,7 @@ def _usable(history: History, recorded: Sequence[Run], selection: Selection) -> 
             )
         elif commit is None:
             left_out.append((run, str(run.version.get("error", "it has no version"))))
-        elif not known.setdefault(commit, history.has(commit)):
+        elif commit not in present:
             left_out.append((run, f"its version {commit[:8]} is no longer in the repository"))
         else:
             usable.append(run)

@@ -89,7 +89,9 @@ class StateProof:
             from flor_checkpoint import Clocked, load
 
             clocked = Clocked(**{name: frozenset(found) for name, found in self._task.clock_fed.items()})
-            snapshot = load(manifest, Path(layout.packs(self._task.store)), trust=True)
+            snapshot = load(
+                manifest, Path(layout.packs(self._task.store)), trust=layout.trusted(self._task.store, self._task.run)
+            )
             found = self._restorer.differences(snapshot, self._namespaces(loop), but=unread, clocked=clocked)
         except Exception:  # a broken checkpoint proves nothing, and spoils nothing
             return

@@ -19,7 +19,7 @@ def decoded(
     `kind`: places in `kinds`. `text`: None for those without. `files`: for each the folder of its run's files; only asked for
     where something is text.
     """
-    there = [kinds[place] for place in np.unique(kind)]
+    there = [kinds[place] for place in np.unique(kind)] if len(kinds) > 1 else list(kinds)
     if text is None or not any(found is not None for found in text):
         if there == ["float"]:
             return pd.Series(real, copy=False)
@@ -71,6 +71,8 @@ def shown(series: pd.Series, present: pd.Series) -> pd.Series:
 def placed(series: pd.Series, numbers: Ints) -> pd.Series:
     """The values of these numbers in order, nothing where the number is -1; as it is given out."""
     if len(numbers) == len(series) and bool((numbers == np.arange(len(numbers))).all()):
+        if series.dtype == "float64":
+            return series
         return shown(series, pd.Series(True, index=series.index))
     present = numbers >= 0
     if present.all():
@@ -79,8 +81,10 @@ def placed(series: pd.Series, numbers: Ints) -> pd.Series:
         taken = np.full(len(numbers), np.nan)
         taken[present] = series.to_numpy()[numbers[present]]
         return pd.Series(taken, copy=False)
-    if not len(series):
-        return pd.Series([None] * len(numbers), dtype=object)
+    if series.dtype == object or not len(series):
+        objects = np.full(len(numbers), None, dtype=object)
+        objects[present] = series.to_numpy()[numbers[present]]
+        return pd.Series(objects, dtype=object)
     taken_values = pd.api.extensions.take(series.array, numbers, allow_fill=True)
     return shown(pd.Series(taken_values, copy=False), pd.Series(present))
 

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from flor_replay.errors import QueryError
 from flor_replay.store import records
-from flor_replay.store.frames import overview
-from flor_replay.store.runs import all_runs
+from flor_replay.store.overview import overview
+from flor_replay.store.runs import Run, all_runs
 
 _WORD = re.compile(r"[A-Za-z_]\w*")
 
 
 def runs_where(store: str, condition: str) -> frozenset[str]:
-    """Ids of the recorded runs for which an SQL condition holds.
+    """As `matching`, of all recorded runs of a store."""
+    return matching([run for run in all_runs(store) if not run.replay_of and run.rank == 0], condition)
+
+
+def matching(runs: Sequence[Run], condition: str) -> frozenset[str]:
+    """Ids of the runs for which an SQL condition holds.
 
     It may name run columns (projid, tstamp, filename, run, status), arguments, and names logged (their last value).
     Raises QueryError in DuckDB's words.
@@ -21,7 +27,6 @@ def runs_where(store: str, condition: str) -> frozenset[str]:
     import duckdb
     import pandas as pd
 
-    runs = [run for run in all_runs(store) if not run.replay_of and run.rank == 0]
     frame = overview(runs)
     wanted = [word for word in dict.fromkeys(_WORD.findall(condition)) if word not in frame.columns]
     with records.connect() as connection:

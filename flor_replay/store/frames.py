@@ -7,7 +7,7 @@ them; nothing is dropped and nothing is aggregated. A name logged several times 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,9 @@ import pandas as pd
 from flor_replay import values
 from flor_replay.errors import QueryError
 from flor_replay.store import columns, contexts, pivot, records
+from flor_replay.store.filters import matching
 from flor_replay.store.gather import Gathered, gather
+from flor_replay.store.overview import overview
 from flor_replay.store.paths import Ints
 from flor_replay.store.pivot import Rows, Shape
 from flor_replay.store.runs import Run, open_store
@@ -36,8 +38,11 @@ def build(
     diverged: bool = False,
     fidelity: bool = False,
     context: bool = False,
+    where: str | None = None,
+    live: bool | None = None,
+    read_by: Callable[[Sequence[str], Sequence[str]], None] | None = None,
 ) -> pd.DataFrame:
-    """See `flor_replay.record.api.dataframe`."""
+    """See `flor_replay.record.api.dataframe`. `read_by` is told the names, and the runs that rows come from."""
     if source not in (None, "recorded", "backfilled"):
         raise QueryError(f"source={source!r}: it is 'recorded' or 'backfilled'")
     for name in names:
@@ -45,8 +50,11 @@ def build(
             raise QueryError(f"a name is text, not {name!r}")
     _, store = open_store(root)
     found = records.reading(
-        store, lambda everything: _build(everything, names, last, runs, filename, source, diverged, fidelity)
+        store,
+        lambda everything: _build(everything, names, last, runs, filename, source, diverged, fidelity, where, live),
     )
+    if read_by is not None and names:
+        read_by(names, [found.runs[place].run for place in np.unique(found.places)])
     return _with_context(found, store) if context else found.frame
 
 
@@ -85,6 +93,8 @@ def _build(
     source: str | None,
     diverged: bool,
     fidelity: bool,
+    where: str | None,
+    live: bool | None,
 ) -> Found:
     recorded = [run for run in everything if not run.replay_of and run.rank == 0]
     if filename is not None:
@@ -94,13 +104,19 @@ def _build(
         if unknown:
             raise QueryError(f"no run is called {sorted(unknown)[0]!r}")
         recorded = [run for run in recorded if run.run in set(runs)]
+    if live is not None:
+        recorded = [run for run in recorded if (run.status == "running") == live]
+    if where is not None:
+        held = matching(recorded, where)
+        recorded = [run for run in recorded if run.run in held]
     if last is not None:
         recorded = recorded[-last:] if last > 0 else []
     if not names:
         return Found(overview(recorded), recorded, np.arange(len(recorded)))
     replays = [] if source == "recorded" else accepted_replays(everything, diverged)
     stored = list(dict.fromkeys(values.clean_name(name) for name in names))
-    replays = [run for run in replays if run.replay_of in {run.run for run in recorded}]
+    shown = {run.run for run in recorded}
+    replays = [run for run in replays if run.replay_of in shown]
     with records.connect() as connection:
         found = gather(connection, [] if source == "backfilled" else recorded, recorded, replays, stored)
     frame, places = _frame(found, recorded, replays, stored, fidelity)
@@ -119,11 +135,14 @@ def _with_options(
         frame["projid"] = [recorded[at].projid for at in places]
         frame["tstamp"] = pd.DatetimeIndex([recorded[at].started for at in places])
         frame["filename"] = [recorded[at].filename for at in places]
+    all_given = {at: recorded[at].options for at in np.unique(places).tolist()}
     for name in names:
         there = frame[name].notna().to_numpy()
-        logged = set(places[there])
-        given = {at: recorded[at].options for at in set(places) - logged}
-        mine = np.array([name in given.get(at, ()) for at in places], dtype=bool)
+        logged = set(np.unique(places[there]).tolist())
+        given = {at: options for at, options in all_given.items() if at not in logged and name in options}
+        has = np.zeros(len(recorded), dtype=bool)
+        has[list(given)] = True
+        mine = has[places]
         if mine.any():
             rows = np.flatnonzero(mine | there)
             cells = [given[places[row]][name] if mine[row] else frame[name].iloc[row] for row in rows]
@@ -136,26 +155,6 @@ def accepted_replays(everything: Sequence[Run], diverged: bool = False) -> list[
     """Replays whose values may be shown, oldest first."""
     trusted = (*TRUSTED, "diverged") if diverged else TRUSTED
     return [run for run in everything if run.replay_of and run.fidelity.get("verdict") in trusted]
-
-
-def overview(recorded: Sequence[Run]) -> pd.DataFrame:
-    """One row a run with its arguments: those of ``flor.arg``, and what argparse gave the script. An argument called like a column of the run stands under ``<name>_arg``."""
-    own: dict[str, list[Any]] = {
-        "projid": [run.projid for run in recorded],
-        "tstamp": [run.started for run in recorded],
-        "filename": [run.filename for run in recorded],
-        "run": [run.run for run in recorded],
-        "status": [run.status for run in recorded],
-    }
-    fixed = frozenset(own)
-    frame = pd.DataFrame(own)
-    given = [{**run.args, **run.options} for run in recorded]
-    for name in dict.fromkeys(name for args in given for name in args):
-        present = np.array([name in args for args in given], dtype=bool)
-        column = columns.column([args[name] for args in given if name in args]).set_axis(np.flatnonzero(present))
-        column = column.reindex(range(len(recorded)))
-        frame[f"{name}_arg" if name in fixed else name] = columns.shown(column, pd.Series(present))
-    return frame
 
 
 def _frame(

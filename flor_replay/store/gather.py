@@ -66,14 +66,13 @@ class Gathered:
 
     def of_name(self, name: int) -> Ints:
         """The numbers of a name's records, rising."""
-        if name not in self._of_name:
-            parts = [numbers for (of, _), numbers in self.cells.items() if of == name]
-            if not parts:
-                found = np.zeros(0, np.int64)
-            else:
-                found = parts[0] if len(parts) == 1 else np.sort(np.concatenate(parts))
-            self._of_name[name] = found
-        return self._of_name[name]
+        if not self._of_name:
+            parts: dict[int, list[Ints]] = {}
+            for (of, _), numbers in self.cells.items():
+                parts.setdefault(of, []).append(numbers)
+            for of, several in parts.items():
+                self._of_name[of] = several[0] if len(several) == 1 else np.sort(np.concatenate(several))
+        return self._of_name.get(name, np.zeros(0, np.int64))
 
     def values(self, name: int) -> pd.Series:
         """The values of a name's records."""
@@ -105,15 +104,16 @@ def _decoded(batch: Batch, numbers: Ints | None, files: Sequence[str]) -> pd.Ser
         found = batch.columns.get(name)
         return found if found is None or numbers is None else found[numbers]
 
+    whole, real, text = of("int_value"), of("float_value"), of("text")
+    if text is None and batch.kinds == ["float"]:
+        return pd.Series(real, copy=False)
     rows = batch.rows if numbers is None else len(numbers)
     kind = batch.get("kind") if numbers is None else batch.get("kind")[numbers]
-    text = of("text")
     places: Sequence[str] = ()
     if text is not None:
         place = batch.get("source") if numbers is None else batch.get("source")[numbers]
         places = _Files(files, place)
     zeros = np.broadcast_to(np.int64(0), rows)
-    whole, real = of("int_value"), of("float_value")
     return columns.decoded(
         batch.kinds, kind, zeros if whole is None else whole, zeros if real is None else real, text, places
     )

@@ -147,3 +147,10 @@ def read_json(path: str) -> Any:
             return json.load(file)
     except (OSError, ValueError):
         return None
+
+
+def trusted(store: str, run: str) -> bool:
+    """Whether checkpoints of a run may be unpickled: those of one that was imported only if the user said so."""
+    info = read_json(RunFolder(store, run).info)
+    imported = info.get("imported") if isinstance(info, dict) else {}
+    return imported is None or (isinstance(imported, dict) and bool(imported.get("trusted")))

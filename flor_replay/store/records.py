@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from flor_replay.errors import StoreError
-from flor_replay.store import layout, schema
+from flor_replay.store import index, layout, schema, sealing
 from flor_replay.store.runs import Run, all_runs
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _number = itertools.count()
+_ATTEMPTS = 20  # to read while folders vanish: each one is another that has gone
 
 
 class Tables:
@@ -26,8 +27,6 @@ class Tables:
         self._connection = connection
         self._runs = list(runs)
         self._name = f"runs_{next(_number)}"
-        self._depths: list[int] = []
-        self.problems: dict[str, list[str]] = {}  # run -> what of its live log is damaged
 
     def log(self) -> tuple[str, int]:
         """SQL of the log records, and for how many levels it has columns.
@@ -60,25 +59,59 @@ class Tables:
 
     def _sources(self, *, loops: bool) -> Iterator[tuple[str, int]]:
         """A select for each form, and each live log, with its levels. Neighbours of one form are read together."""
-        sealed: list[tuple[int, str]] = []
-        form = layout.FORMAT
+        group: list[tuple[int, str]] = []
+        form: int | str = layout.FORMAT
         older = self._sealed_in_form_1()
-        for place, run in enumerate(self._runs):
-            path = run.folder.loops if loops else run.folder.log
-            live = [found for found in (run.folder.live, run.folder.live_1) if os.path.exists(found)]
-            if not live and not os.path.exists(path):
-                continue
-            of = 1 if run.run in older else layout.FORMAT
-            if sealed and (live or of != form):
-                yield self._sealed(sealed, form, loops)
-                sealed = []
-            if live:
-                yield self._live(place, run, live[0], loops)
+        for place, run, path, of in self._placed(loops, older):
+            if group and of != form:
+                yield self._sealed(group, form, loops)
+                group = []
+            form = of
+            if of == "live":
+                yield self._live(place, run, path, loops)
             else:
-                form = of
-                sealed.append((place, path))
-        if sealed:
-            yield self._sealed(sealed, form, loops)
+                group.append((place, path))
+        if group:
+            yield self._sealed(group, form, loops)
+
+    def _placed(self, loops: bool, older: set[str]) -> Iterator[tuple[int, Run, str, int | str]]:
+        """Each run's place, the file that has its records, and the form of that."""
+        merged = None
+        checked: set[str] = set()
+        if not loops and len(self._runs) >= index.MANY:
+            merged = self._merged(older)
+        for place, run in enumerate(self._runs):
+            found = merged.find(run.run, run.folder.log) if merged is not None else None
+            if merged is not None and found is not None:
+                if found not in checked:
+                    checked.add(found)
+                    merged.check(found)
+                yield place, run, found, "merged"
+                continue
+            path = run.folder.loops if loops else run.folder.log
+            live = [path for path in (run.folder.live, run.folder.live_1) if os.path.exists(path)]
+            if live:
+                yield place, run, live[0], "live"
+            elif os.path.exists(path):
+                sealing.check(path, run.info.get("sealed", {}).get(os.path.basename(path)))
+                yield place, run, path, 1 if run.run in older else layout.FORMAT
+
+    def _merged(self, older: set[str]) -> index.Merged:
+        """The merged files, with what is new merged too."""
+        merged = index.Merged(self._runs[0].folder.store)
+        new = {
+            run.run: run.folder.log
+            for run in self._runs
+            if run.status != "running"
+            and run.run not in older
+            and merged.find(run.run, run.folder.log) is None
+            and os.path.exists(run.folder.log)
+            and not os.path.exists(run.folder.live)
+        }
+        if len(new) >= index.MANY:
+            of = {run.run: run.info.get("sealed", {}).get("log.parquet") for run in self._runs}
+            merged.extend(self._connection, new, of)
+        return merged
 
     def _sealed_in_form_1(self) -> set[str]:
         """A run of form 1 may have been sealed by a later version."""
@@ -105,13 +138,15 @@ class Tables:
         from flor_replay.store import live, livetables
 
         found = live.read(path)
-        if found.problems:
-            self.problems[run.run] = found.problems
+        if found.problems and not loops:
+            print(f"flor: a part of the log of run {run.run} is lost: {'; '.join(found.problems)}", file=sys.stderr)
         if loops:
             return f"select {place} as place, * from ({livetables.loops(self._connection, found)})", 0
         return f"select {place} as place, * from ({livetables.log(self._connection, found.log)})", found.log.depth
 
-    def _sealed(self, found: Sequence[tuple[int, str]], form: int, loops: bool) -> tuple[str, int]:
+    def _sealed(self, found: Sequence[tuple[int, str]], form: int | str, loops: bool) -> tuple[str, int]:
+        if form == "merged":
+            return self._of_merged(found)
         files = ", ".join(schema.quote(path) for _, path in found)
         table = f"read_parquet([{files}], filename = true, union_by_name = true)"
         if len(found) == 1:
@@ -130,6 +165,20 @@ class Tables:
         depth = sum(f"i{d}" in columns for d in range(1, len(columns) + 1))
         wanted = ", ".join([*schema.LOG_COLUMNS, *schema.level_columns(depth)])
         return f"select {place}, {wanted} from {table}", depth
+
+    def _of_merged(self, found: Sequence[tuple[int, str]]) -> tuple[str, int]:
+        """Runs in files that may hold others too."""
+        name = f"{self._name}_merged_{next(_number)}"
+        runs = ", ".join(schema.quote(self._runs[place].run) for place, _ in found)
+        self._connection.execute(f"create type {name} as enum ({runs})")
+        self._connection.execute(f"set variable {name} = ?", [[place for place, _ in found]])
+        files = ", ".join(map(schema.quote, dict.fromkeys(path for _, path in found)))
+        table = f"read_parquet([{files}], union_by_name = true)"
+        columns = {str(row[0]) for row in fetch(self._connection, f"describe select * from {table}")}
+        depth = sum(f"i{d}" in columns for d in range(1, len(columns) + 1))
+        wanted = ", ".join([*schema.LOG_COLUMNS, *schema.level_columns(depth)])
+        place = f"getvariable('{name}')[enum_code(try_cast(run as {name}))::BIGINT + 1]::INTEGER as place"
+        return f"select * from (select {place}, {wanted} from {table}) where place is not null", depth
 
     def _from_1(self, source: str, place: str) -> tuple[str, int]:
         ((depth,),) = fetch(self._connection, f"select coalesce(max(len(indices)), 0) from ({source})")
@@ -165,35 +214,59 @@ def reading(store: str, answer: Callable[[list[Run]], T]) -> T:
     """
     import duckdb
 
-    try:
-        return answer(_shown(store))
-    except (duckdb.Error, StoreError, OSError) as error:
-        runs = _shown(store)
-        problems = {run.run: problem for run in runs if (problem := _broken(run)) is not None}
-        if not problems and isinstance(error, duckdb.Error) and not isinstance(error, duckdb.IOException):
-            raise  # the question was wrong
-        for run, problem in problems.items():
-            print(f"flor: run {run} is left out, its log cannot be read: {problem}", file=sys.stderr)
-        return answer([run for run in runs if run.run not in problems])
+    for attempt in range(_ATTEMPTS):
+        try:
+            return answer(shown(store))
+        except (duckdb.Error, StoreError, OSError) as error:
+            index.discard(store)  # it is derived, and may be what is broken
+            runs = shown(store)
+            problems = {run.run: problem for run in runs if (problem := _broken(run)) is not None}
+            if not problems and isinstance(error, duckdb.Error) and not isinstance(error, duckdb.IOException):
+                raise  # the question was wrong
+            whole = [run for run in runs if run.run not in problems]
+            # Where none is broken, something has vanished or was sealed meanwhile: then it is looked at again.
+            if problems or attempt == _ATTEMPTS - 1:
+                for run, problem in problems.items():
+                    print(f"flor: run {run} is left out, its log cannot be read: {problem}", file=sys.stderr)
+                try:
+                    return answer(whole)
+                except (duckdb.IOException, StoreError, OSError):
+                    if attempt == _ATTEMPTS - 1:
+                        raise
+    raise AssertionError("unreachable")
 
 
-def _shown(store: str) -> list[Run]:
-    return [run for run in all_runs(store) if not run.hidden]
+_as_of: float | None = None  # unix seconds
+
+
+def look_back(moment: float) -> None:
+    """Make this process read what had ended by then: a replay sees what the recorded run saw."""
+    global _as_of
+    _as_of = moment
+
+
+def shown(store: str) -> list[Run]:
+    """The runs and replays whose values are to be read."""
+    runs = [run for run in all_runs(store) if not run.hidden]
+    if _as_of is None:
+        return runs
+    return [run for run in runs if (run.info.get("ended") or float("inf")) <= _as_of]
 
 
 def _broken(run: Run) -> str | None:
-    """Why a run's log cannot be read, if so."""
+    with connect() as connection:
+        return broken(connection, run, loops=False) or broken(connection, run, loops=True)
+
+
+def broken(connection: duckdb.DuckDBPyConnection, run: Run, *, loops: bool) -> str | None:
+    """Why a run's log (or what its loops did) cannot be read, if so."""
     import duckdb
 
-    with connect() as connection:
-        try:
-            for loops in (False, True):
-                # every column, every row: a flipped byte shows only where it is
-                connection.execute(
-                    f"select sum(hash(columns(*))) from ({table(connection, [run], loops=loops)})"
-                ).fetchall()
-        except (duckdb.Error, StoreError, OSError) as error:
-            return str(error).splitlines()[0]
+    try:
+        # every column, every row: a flipped byte shows only where it is
+        connection.execute(f"select sum(hash(columns(*))) from ({table(connection, [run], loops=loops)})").fetchall()
+    except (duckdb.Error, StoreError, OSError) as error:
+        return str(error).splitlines()[0]
     return None
 
 

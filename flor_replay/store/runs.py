@@ -14,6 +14,7 @@ from flor_replay import project, values
 from flor_replay.errors import StoreError
 from flor_replay.processes import start_time
 from flor_replay.store import layout
+from flor_replay.store.index import MANY, Entry, RunIndex, Stamp, stamp
 
 SILENT_SECONDS = 300.0  # a run of another machine without a heartbeat for so long is taken for dead
 
@@ -148,10 +149,14 @@ def read_run(store: str, run: str) -> Run | None:
         version = layout.read_json(os.path.join(store, "pending", str(version["pending"])))
     if not isinstance(version, dict):
         version = {"error": "the version was not taken"}
+    return _run(folder, info, version)
+
+
+def _run(folder: layout.RunFolder, info: Mapping[str, Any], version: Mapping[str, Any]) -> Run:
     status = str(info.get("status", "crashed"))
     if status == "running" and not _alive(info, folder):
         status = "crashed"
-    return Run(run, folder, info, version, status)
+    return Run(folder.run, folder, info, version, status)
 
 
 def all_runs(store: str) -> list[Run]:
@@ -160,14 +165,44 @@ def all_runs(store: str) -> list[Run]:
 
 
 def _each(store: str) -> Iterator[Run]:
+    base = os.path.join(store, "runs")
     try:
-        names = os.listdir(os.path.join(store, "runs"))
+        names = os.listdir(base)
     except OSError:
         return
-    for name in names:
-        run = read_run(store, name)
-        if run is not None:
+    if len(names) < MANY:
+        yield from (run for name in names if (run := read_run(store, name)) is not None)
+        return
+    index = RunIndex(store)
+    ended: dict[str, tuple[Stamp, Entry]] = {}
+    new = 0
+    folder = os.open(base, os.O_RDONLY)
+    try:
+        for name in names:
+            now = stamp(f"{name}/run.json", folder)
+            known = index.get(name, now)
+            if known is not None and now is not None:
+                ended[name] = now, known
+                yield _run(layout.RunFolder(store, name), *known)
+                continue
+            run = read_run(store, name)
+            if run is None:
+                continue
+            final = run.info.get("status") != "running" and ("commit" in run.version or "error" in run.version)
+            if final and now is not None and not _pending(run):
+                ended[name] = now, (run.info, run.version)
+                new += 1
             yield run
+    finally:
+        os.close(folder)
+    if new >= MANY or len(index) > 2 * len(ended):
+        index.write(ended)
+
+
+def _pending(run: Run) -> bool:
+    """Whether its version may still change."""
+    raw = layout.read_json(run.folder.version)
+    return not run.replay_of and (not isinstance(raw, dict) or "pending" in raw)
 
 
 def open_store(root: str | None = None) -> tuple[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from flor_replay.errors import StoreError
 from flor_replay.store import layout, schema
 from flor_replay.store.layout import RunFolder
 
@@ -43,8 +44,31 @@ def _seal(folder: RunFolder, path: str) -> list[str]:
             log, loops = livetables.log(connection, found.log), livetables.loops(connection, found)
         write(connection, loops, folder.loops)
         write(connection, log, folder.log)
+    info = layout.read_json(folder.info)
+    if isinstance(info, dict):  # readers see by it whether a byte has changed since
+        info["sealed"] = {os.path.basename(sealed): digest(sealed) for sealed in (folder.log, folder.loops)}
+        if problems:
+            info["damaged"] = problems
+        layout.replace_json(folder.info, info)
     os.unlink(path)
     return problems
+
+
+def digest(path: str) -> str:
+    """xxh3-128 of a file's content. Raises OSError."""
+    import xxhash
+
+    hashing = xxhash.xxh3_128()
+    with open(path, "rb", buffering=0) as file:
+        while piece := file.read(1 << 20):
+            hashing.update(piece)
+    return hashing.hexdigest()
+
+
+def check(path: str, expected: str | None) -> None:
+    """Raises StoreError where a file is not what was written. None: it is not known what that was."""
+    if expected is not None and digest(path) != expected:
+        raise StoreError(f"the store cannot be read: the bytes of {path} have changed since it was written")
 
 
 def write(connection: duckdb.DuckDBPyConnection, select: str, path: str) -> None:

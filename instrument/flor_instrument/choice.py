@@ -46,7 +46,7 @@ def choose(
     if right.sure and not left.sure:
         return high
     if not left.sure:
-        if touching:
+        if touching or (not log_calls(view.today, statement.node) and any(acts(one) for one in gap)):
             raise Unplaced("Neither of its neighbours stands in this version, and what does may matter.")
         return low if left.anything else high
     # Both neighbours are there, with something between them: the one that has changed less decides.

@@ -121,8 +121,10 @@ def _bound_alike(view: View, scope: Scope, place: Scope, new: str, old: str, exc
     """Whether a statement that binds today's name is matched with one that binds the other."""
     pairs = [(scope, place), (view.today.module, view.target.module)]
     for here, there in pairs:
-        if new in scope_parameters(here) and old in scope_parameters(there):
-            return exclusive or new not in scope_parameters(there)
+        ours, theirs = scope_parameters(here), scope_parameters(there)
+        if new in ours and old in theirs:
+            same_place = len(ours) == len(theirs) and ours.index(new) == theirs.index(old)
+            return exclusive or (same_place and new not in theirs and old not in ours)
     for here in {*(mine for mine, _ in pairs), *(one for one in view.today.scopes if "." in new)}:
         for binder in bindings(here).get(new, []):
             for there in view.candidates(here):
@@ -131,9 +133,17 @@ def _bound_alike(view: View, scope: Scope, place: Scope, new: str, old: str, exc
                     continue
                 if isinstance(binder.node, FUNCTIONS):
                     return True
-                if exclusive or not binder.is_loop or _same_iterable(binder, match):
+                if binder.is_loop and (exclusive or _same_iterable(binder, match)):
+                    return exclusive or not _kept(view, here, there, old)
+                if not binder.is_loop and _same_value(view, here, there, binder, match, {new: old}):
                     return exclusive or not _kept(view, here, there, old)
     return False
+
+
+def _same_value(view: View, here: Scope, there: Scope, binder: Stmt, match: Stmt, renames: Mapping[str, str]) -> bool:
+    """Whether two statements that bind the names are the same but for what things are called."""
+    known = view.votes(here, there).renames()
+    return any(plain(binder.head, {**table, **renames}) == plain(match.head) for table in ({}, known))
 
 
 def _binds(view: View, scope: Scope, statement: Stmt, name: str) -> bool:

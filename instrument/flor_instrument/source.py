@@ -362,9 +362,14 @@ class Source:
                 self._fill(child_block, children)
 
 
+_SIMPLE = (ast.Expr, ast.Assign, ast.Return, ast.Import, ast.ImportFrom, ast.AugAssign, ast.AnnAssign, ast.Assert)
+
+
 def _suites(node: ast.stmt) -> list[tuple[str, ast.AST | None, list[ast.stmt]]]:
     """The suites of a statement in the order of the text: role, the expression in the suite's own header, statements."""
     out: list[tuple[str, ast.AST | None, list[ast.stmt]]] = []
+    if isinstance(node, _SIMPLE):
+        return out
     body = getattr(node, "body", None)
     if isinstance(body, list) and body:
         out.append(("body", None, body))
@@ -401,7 +406,7 @@ def _parse(data: bytes) -> ast.Module:
 
 @contextmanager
 def _collector_at_rest() -> Iterator[None]:
-    """Nothing of a tree is garbage while it is built, and looking for some takes longer than building it."""
+    """Nothing of a file is garbage while it is read, and looking for some takes longer than reading it."""
     works = gc.isenabled()
     gc.disable()
     try:
@@ -415,8 +420,7 @@ def _parse_as_is(data: bytes) -> ast.Module:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with _collector_at_rest():
-                return ast.parse(data)
+            return ast.parse(data)
     except SyntaxError as error:
         reason = (error.msg or "invalid syntax").rstrip(".")
         raise SourceError(f"The file cannot be parsed: {reason}.", error.lineno) from error
@@ -446,7 +450,8 @@ class _Parsed:
     def __call__(self, data: bytes) -> Source:
         found = self._known.pop(data, None)
         if found is None:
-            found = Source(data)
+            with _collector_at_rest():
+                found = Source(data)
             self._size += len(data)
         self._known[data] = found  # the one last asked for comes last
         while self._size > self._limit and len(self._known) > _PARSED_AT_LEAST:

@@ -8,6 +8,7 @@ import enum
 import functools
 import itertools
 import logging
+import os
 import random
 import threading
 import types
@@ -223,7 +224,7 @@ def test_gradients(store):
     recorded, names, _ = store.round_trip(make, change)
     assert torch.equal(names["m"].weight.grad, recorded["m"].weight.grad)
     assert names["m"].bias.grad is None
-    assert names["loss"].item() == recorded["loss"].item() and not names["loss"].requires_grad
+    assert names["loss"].item() == recorded["loss"].item() and names["loss"].requires_grad
     assert any("autograd graph" in note for note in store.snapshot().manifest.notes)
 
 
@@ -370,16 +371,19 @@ def test_what_stays_and_what_is_lost(store, tmp_path):
         names["box"]["n"] = 4
         names["late"] = lambda: 3
         names["mine"] = threading.Lock()
+        names["taken"] = threading.Lock()
+        names["taken"].acquire()
         spent = numbers()
         list(spent)
         names["spent"] = spent
 
     _, names, restored = store.round_trip(make, change)
-    assert sorted(path for path, _ in restored.missing) == ["frame:0.gen", "frame:0.late"]
-    assert sorted(each.path for each in store.snapshot().manifest.not_captured) == ["frame:0.gen", "frame:0.late"]
+    lost = ["frame:0.gen", "frame:0.late", "frame:0.taken"]
+    assert sorted(path for path, _ in restored.missing) == lost
+    assert sorted(each.path for each in store.snapshot().manifest.not_captured) == lost
     assert names["box"]["n"] == 4
     assert list(names["spent"]) == []
-    assert "mine" not in names
+    assert not names["mine"].locked()
 
 
 def test_weak_references(store):
@@ -534,3 +538,97 @@ def test_arrays_in_awkward_places(store):
     assert list(names["scaled"](np.ones(3))) == [2, 2, 2]
     assert list(names["part"](np.ones(2))) == [3, 3]
     assert names["tuple_key"][names["m"].weight, 1] == "w"
+
+
+def test_what_an_earlier_iteration_computed_has_its_value_and_no_way_back(store):
+    def make():
+        torch.manual_seed(0)
+        return {"layer": nn.Linear(3, 1), "total": 0}
+
+    def change(names):
+        names["total"] = names["layer"](torch.ones(2, 3)).sum()
+
+    recorded, names, restored = store.round_trip(make, change)
+    assert restored.missing == []
+    total = names["total"]
+    assert (total.item(), total.requires_grad, total.is_leaf) == (recorded["total"].item(), True, False)
+    total += names["layer"](torch.zeros(1, 3)).sum()  # as scripts do that forget to detach
+    with pytest.raises(RuntimeError, match="earlier iteration"):
+        total.backward()
+
+
+class Locked:
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.again = threading.RLock()
+        self.changed = threading.Condition()
+
+
+def test_locks_of_objects_made_in_the_loop_are_there(store):
+    _, names, restored = store.round_trip(dict, lambda names: names.update(x=Locked()))
+    assert restored.missing == []
+    with names["x"].lock, names["x"].again, names["x"].changed:
+        assert names["x"].lock.locked()
+
+
+def test_an_entry_of_a_weak_dictionary_is_said_to_be_lost(store):
+    def make():
+        return {"held": Counting(), "weak": weakref.WeakValueDictionary()}
+
+    _, _, restored = store.round_trip(make, lambda names: names["weak"].update(x=names["held"]))
+    assert [path for path, _ in restored.missing] == ["frame:0.weak.data['x']"]
+
+
+def test_an_index_of_dates(store):
+    pd = pytest.importorskip("pandas")
+    _, names, restored = store.round_trip(dict, lambda names: names.update(i=pd.date_range("2020", periods=3)))
+    assert restored.missing == []
+    assert list(names["i"]) == list(pd.date_range("2020", periods=3))
+
+
+def test_environment_variables_that_the_loop_sets(store, monkeypatch):
+    monkeypatch.setenv("FIRST", "1")
+    monkeypatch.setenv("GONE", "1")
+    monkeypatch.setenv("SECRET", "x")
+    capturer = store.capturer()
+    capturer.baseline({"frame:0": {}})
+    for index in range(2):
+        monkeypatch.setenv("FIRST", f"of {index}")
+        monkeypatch.setenv("NEW", str(index))
+        if index:
+            monkeypatch.delenv("GONE")
+        store.take(capturer, {}, index)
+    capturer.close()
+    assert "SECRET" not in store.snapshot().process["environ"]
+    monkeypatch.setenv("FIRST", "1")
+    monkeypatch.setenv("GONE", "1")
+    monkeypatch.delenv("NEW")
+    restorer = fc.Restorer(None)
+    restorer.baseline({"frame:0": {}})
+    found = []
+    for index in (1, 0):
+        restorer.restore(store.snapshot(index), {"frame:0": {}})
+        found.append([os.environ.get(name) for name in ("FIRST", "NEW", "GONE", "SECRET")])
+        assert restorer.differences(store.snapshot(index), {"frame:0": {}}).names == ()
+    assert found == [["of 1", "1", None, "x"], ["of 0", "0", "1", "x"]]
+
+
+@pytest.mark.parametrize("before", ["sparse", "conj"])
+def test_what_got_the_identity_of_something_that_is_gone(store, before):
+    def make():
+        return {"x": TENSORS[before].clone() if before == "sparse" else TENSORS[before]}
+
+    names = make()
+    capturer = store.capturer()
+    capturer.baseline({"frame:0": names})
+    gone = capturer._known.pop(id(names["x"]))
+    names["x"] = torch.randn(9, dtype=torch.complex64)
+    capturer._known[id(names["x"])] = gone
+    store.take(capturer, names)
+    capturer.close()
+    live = make()
+    restorer = fc.Restorer(None)
+    restorer.baseline({"frame:0": live})
+    restored = restorer.restore(store.snapshot(), {"frame:0": live})
+    assert restored.missing == []
+    assert torch.equal(restored.bindings["frame:0"]["x"], names["x"])

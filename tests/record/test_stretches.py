@@ -125,3 +125,17 @@ def test_what_is_recorded(project: Project, monkeypatch: pytest.MonkeyPatch) -> 
     assert (main.iterations, main.ended_by, len(main.seconds)) == (20_000, "exhausted", 20_000)
     assert 0 < sum(main.seconds) < 60
     assert loops._MOST_UNSEEN < 20_000
+
+
+def test_the_run_says_what_its_checkpoints_cost(project: Project) -> None:
+    code = """
+        import time
+        import flor
+        for i in flor.loop("i", range(4)):
+            time.sleep(0.01)
+            flor.log("i", i)
+    """
+    project.commit(files={"train.py": code})
+    run = project.run()
+    assert 0 < run.info["checkpoints_cost_seconds"] < 60
+    assert "checkpoints cost it" in project.command("doctor", run.run).stdout

@@ -418,3 +418,51 @@ def test_the_frame_is_what_a_slow_reference_says(
 
 def _key(row: tuple[int, dict[str, int], dict[str, int]]) -> tuple[Any, ...]:
     return row[0], sorted(row[1].items()), sorted(row[2].items())
+
+
+def test_where_live_and_what_is_missing(store: Store) -> None:
+    for lr in (0.1, 0.01):
+        with store.run() as run:
+            run.arg("lr", lr)
+            for i in run.loop("epoch", range(2)):
+                run.log("loss", lr * i)
+                if i:
+                    run.log("note", "second")
+    with store.run(seal=False) as run:
+        run.arg("lr", 0.5)
+        run.log("loss", 7.0)
+    assert store.frame("loss", where="lr < 0.05")["loss"].tolist() == [0.0, 0.01]
+    assert store.frame("loss", where="loss > 0.05", live=False)["loss"].tolist() == [0.0, 0.1]
+    assert store.frame("loss", live=True)["loss"].tolist() == [7.0]
+    assert store.frame("loss", "note", live=False)["note"].tolist() == [None, "second"] * 2
+    with pytest.raises(QueryError, match="nonsense"):
+        store.frame("loss", where="nonsense = 3")
+
+
+def test_ten_thousand_names(store: Store) -> None:
+    names = [f"имя {i}'; drop table" for i in range(10_000)]
+    with store.run() as run:
+        for i in run.loop("epoch", range(2)):
+            for place, name in enumerate(names):
+                run.log(name, i * 1e5 + place)
+    frame = store.frame(*names)
+    assert len(frame) == 2
+    assert frame.iloc[1][names[1234]] == 1e5 + 1234
+    assert store.frame(names[9_999], names[3])[names[9_999]].tolist() == [9_999.0, 109_999.0]
+
+
+def test_paths_that_need_more_bits_than_a_number_has(store: Store) -> None:
+    far = [0, 2**61, -(2**61)]
+    with store.run() as run:
+        for a in far:
+            with run.iteration("a", a, None):
+                for b in far:
+                    with run.iteration("b", b, None):
+                        for c in far:
+                            with run.iteration("c", c, None):
+                                run.log("x", f"{a} {b} {c}")
+                        run.log("y", f"{a} {b}")
+    frame = store.frame("x", "y")
+    assert len(frame) == 27
+    for row in frame.itertuples(index=False):
+        assert (row.x, row.y) == (f"{row.a} {row.b} {row.c}", f"{row.a} {row.b}")

@@ -62,7 +62,9 @@ def test_the_views(store: Store) -> None:
     assert logs["value"].tolist()[:2] == ["0.0", "0.0"]
     assert list(logs["indices"][1]) == [0, 1]
     loops = run_query("select event, count(*) as n from loops group by event order by event", root)
-    assert dict(zip(loops["event"], loops["n"], strict=True)) == {"begin": 2, "duration": 6, "end": 8, "value": 12}
+    counts = dict(zip(loops["event"], loops["n"], strict=True))
+    assert 2 <= counts.pop("duration") <= 6, "one may stand for several quick iterations"
+    assert counts == {"begin": 2, "end": 8, "value": 12}
     for view in ("checkpoints", "replays"):
         assert run_query(f"select * from {view}", root).empty
     joined = (
