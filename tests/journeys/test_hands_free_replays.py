@@ -131,7 +131,7 @@ main(9)
     assert "step (train.py:8), tries (train.py:11)" in told
     project.write({"train.py": added})
     done = project.command("add-log", "train.py", "--yes", "--iters", "step=4:7", "--json")
-    assert '"exact"' in done.stdout and "from the start" not in done.stderr
+    assert '"exact"' in done.stdout  # these iterations take less than putting a state back
     project.command("add-log", "train.py", "--yes")
     loops = ["--loop", "train.py:9", "--loop", "train.py:12"]
     expected = truth(tmp_path / "t", {"train.py": added}, *loops, "train.py")
