@@ -73,7 +73,7 @@ def generations(everything: Sequence[Run], name: str, only: Collection[str] | No
         rows: list[Any] = records.fetch(
             connection,
             "select run, kind, int_value, float_value, text_value, loops, occurrences, indices, ordinal "
-            f"from ({records.table(list(about.values()))}) where name = ? and "
+            f"from ({records.table(connection, list(about.values()))}) where name = ? and "
             "(hindsight > 0 or run in (select unnest(?))) order by seq",
             [name, sorted(known)],
         )
