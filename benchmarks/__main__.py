@@ -27,6 +27,7 @@ BENCHMARKS = {
     "checkpoint": "benchmarks.checkpointing",
     "import": "benchmarks.importing",
     "context": "benchmarks.context",
+    "open": "benchmarks.opening",
     "log": "benchmarks.logging_calls",
     "read": "benchmarks.reading",
     "record": "benchmarks.recording",

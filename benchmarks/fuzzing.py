@@ -114,7 +114,10 @@ class Result:
 
 def script(lot: random.Random) -> str:
     """One script, with a mark ``#POSITION`` where a statement may stand."""
-    yes = lambda chance: lot.random() < chance  # noqa: E731
+
+    def yes(chance: float) -> bool:
+        return lot.random() < chance
+
     inner = ["epoch_lr = lr * (0.9 ** epoch)" if yes(0.5) else "epoch_lr = lr / (1 + len(history))"]
     inner += ["gen.shuffle(order)"] if yes(0.6) else []
     inner += ["net.train()"] if yes(0.4) else []
@@ -209,7 +212,7 @@ def _compared(folder: Path, project: Path, seed: int, position: str, expression:
                 rows = records.fetch(
                     connection,
                     "select kind, int_value, float_value, text_value, loops, indices, ordinal "
-                    f"from ({records.table([replay])}) where hindsight > 0",
+                    f"from ({records.table(connection, [replay])}) where hindsight > 0",
                 )
             for kind, whole, real, text, loops, indices, ordinal in rows:
                 place: Any = (tuple(zip(loops, indices, strict=True)), ordinal)  # type: ignore[call-overload]

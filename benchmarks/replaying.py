@@ -144,7 +144,8 @@ def divided(project: Path) -> float:
     jobs = len(os.sched_getaffinity(0))
     infos = recorded(project)
     start = statistics.median(info["start_up_seconds"] for info in infos)
-    return sum(info["seconds"] for info in infos) / jobs + start
+    work = sum(float(info["seconds"]) for info in infos)
+    return work / jobs + float(start)
 
 
 def estimates(project: Path) -> list[Row]:

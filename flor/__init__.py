@@ -10,9 +10,9 @@ Written after the fact, a ``flor.log`` line can still be filled for older runs: 
 """
 
 from flor_replay.record import session as _session
-from flor_replay.record.api import arg, checkpointing, commit, dataframe, iteration, log, loop, query
+from flor_replay.record.api import arg, checkpoint, checkpointing, commit, dataframe, iteration, log, loop, query
 
-__all__ = ["arg", "checkpointing", "commit", "dataframe", "iteration", "log", "loop", "query", "utils"]
+__all__ = ["arg", "checkpoint", "checkpointing", "commit", "dataframe", "iteration", "log", "loop", "query", "utils"]
 
 _session.on_import()
 

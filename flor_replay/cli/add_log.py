@@ -13,8 +13,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from flor_replay.cli import choosing, data, explain, present
-from flor_replay.cli import replay as resuming
+from flor_replay.cli import choosing, data, explain, present, resuming
 from flor_replay.cli.common import (
     console,
     duration,

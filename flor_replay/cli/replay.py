@@ -7,7 +7,9 @@ from typing import Any
 
 import click
 
+from flor_replay.cli import add_log
 from flor_replay.cli.common import find_project
+from flor_replay.cli.resuming import pending
 from flor_replay.cli.shell import DONE, say
 from flor_replay.errors import UsageError
 from flor_replay.store import layout
@@ -23,8 +25,6 @@ def command(ctx: click.Context, resume: bool, jobs: int | None, yes: bool) -> in
 
     The same as to type the add-log again, from the same folder.
     """
-    from flor_replay.cli import add_log
-
     if not resume:
         raise UsageError("--resume is what there is to do here; add-log begins a backfill")
     _, store = find_project()
@@ -42,19 +42,3 @@ def command(ctx: click.Context, resume: bool, jobs: int | None, yes: bool) -> in
     say(f"flor-replay: going on with add-log {' '.join(options['files'])}")
     code: int = ctx.invoke(add_log.command, **{**options, "yes": yes or options["yes"], "dry_run": False})
     return code
-
-
-def pending(store: str) -> str:
-    """Where the backfill that is under way keeps what it was asked for."""
-    return os.path.join(store, "backfill.json")
-
-
-def begin(store: str, options: dict[str, Any]) -> None:
-    """Keep what a backfill was asked for until it has come to its end."""
-    layout.replace_json(pending(store), {"cwd": os.getcwd(), "options": options})
-
-
-def end(store: str) -> None:
-    """The backfill has come to its end, whatever that was."""
-    if os.path.exists(pending(store)):
-        os.unlink(pending(store))

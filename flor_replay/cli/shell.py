@@ -18,6 +18,7 @@ VERBS = {
     "run": "flor_replay.cli.run",
     "runs": "flor_replay.cli.runs",
     "show": "flor_replay.cli.show",
+    "lineage": "flor_replay.cli.lineage",
     "plan": "flor_replay.cli.plan",
     "replay": "flor_replay.cli.replay",
     "compare": "flor_replay.cli.compare",

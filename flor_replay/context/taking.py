@@ -83,7 +83,18 @@ def main(root: str, store: str, started_ns: int, version: str, name: str) -> int
         taken["repository"] = repository(root) if version else {}
         beside.join()
         contexts.keep(store, name, {**taken, "packages": system.packages()})
+    _settle(root, store)
     return code
+
+
+def _settle(root: str, store: str) -> None:
+    """What the runs before this one read and made is worked out now, while it is as they left it. Nobody waits for it."""
+    if hasattr(os, "fork") and os.fork():
+        return
+    from flor_replay.lineage import settling
+    from flor_replay.store.runs import all_runs
+
+    settling.settle(root, store, all_runs(store))
 
 
 if __name__ == "__main__":

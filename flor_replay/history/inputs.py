@@ -228,6 +228,11 @@ class Today:
         return self._prefixes[key]
 
 
+def ignored(git: GitCommands, top: str) -> list[str]:
+    """Paths of the files that git ignores, from `top`: as many as a listing has, without caches and environments."""
+    return list(_ignored(git, top, set()))
+
+
 def _size_and_time(top: str, path: str) -> tuple[int, int] | None:
     """Bytes and time of the last change in ns; None where there is no such file."""
     try:

@@ -148,6 +148,7 @@ def dataframe(
     return frames.build(
         names,
         root,
+        read_by=None if root else _session.note_values,
         last=last,
         runs=runs,
         filename=filename,
@@ -158,6 +159,21 @@ def dataframe(
         where=where,
         live=live,
     )
+
+
+def checkpoint(rows: object, *, root: str | None = None, **objects: object) -> pd.Series | None:
+    """Load into `objects`, by the names that they had in the script, the state that a run had; the row that was loaded.
+
+    `rows`: a frame of ``flor.dataframe``, best row first, or one of its rows: the first is taken whose state after that
+    iteration of the main loop was kept; or the id of a run: its last state. None where there is none: fall back.
+
+        found = flor.checkpoint(flor.dataframe("recall").sort_values("recall", ascending=False), model=model)
+
+    The objects are changed in place. Raises `flor_replay.errors.QueryError` where they are not built like the recorded ones.
+    """
+    from flor_replay.store import registry
+
+    return registry.load_first(rows, objects, root)
 
 
 def query(sql: str, *, root: str | None = None) -> pd.DataFrame:

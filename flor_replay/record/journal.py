@@ -61,6 +61,7 @@ class Journal:
         self._lock = threading.Lock()
         self._main_writes = False  # the main thread is in `flush`: the one that signal handlers interrupt
         self._afterwards: Callable[[], None] | None = None
+        self.beside: Callable[[], None] | None = None  # something else that the thread is to write down
         self._stop = threading.Event()
         self.broken = False  # records were lost: the store could not be written
         self._size = 0  # of the file
@@ -204,6 +205,8 @@ class Journal:
     def _run(self) -> None:
         idle = 0.0
         while not self._stop.wait(FLUSH_SECONDS):
+            if self.beside is not None:
+                self.beside()
             if self.queue or self.durations:
                 self.flush()
                 idle = 0.0

@@ -14,14 +14,18 @@ from flor_replay.record.notices import warn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+    from types import FrameType
     from typing import Any
 
+    from flor_replay.record.opened import Opened
     from flor_replay.record.rng import StartRng
     from flor_replay.record.run import Session
     from flor_replay.record.scopes import Scopes
     from flor_replay.record.versioning import VersionTaker
 
+
+_FACES = ("flor", "flordb")  # the modules that scripts import
 
 _current: Session | None = None
 _child = 0  # the pid, in a child of multiprocessing that imported flor itself: it may turn out to be a rank
@@ -30,6 +34,7 @@ _scopes: Scopes | None = None  # in a process that commits: who has which run; t
 _application: str | None = (
     None  # the project's file that imports flor, where the script is an installed command (gunicorn)
 )
+_opened: Opened | None = None  # the files that this process opens
 _begun = False  # the run began with the process, not with the script's first record
 _version: VersionTaker | None = None
 _rng: StartRng | None = None
@@ -64,6 +69,8 @@ def silence() -> None:
     global _silent, _current, _child
     _silent = True
     _child = 0
+    if _opened is not None:
+        _opened.in_child()
     for session in _sessions():
         session.abandon()
     _current = None
@@ -87,6 +94,8 @@ def _forked() -> None:
         session.abandon()
     _current = None
     _scopes = Scopes()
+    if _opened is not None:
+        _opened.in_child()
     if _version is not None:
         _version.forked()
 
@@ -120,8 +129,9 @@ def on_import() -> None:
     try:
         script = main_file()
         importer = _importer()
-        if _is_hosted(script) and importer and not is_library(importer):
-            script = _application = os.path.abspath(importer)
+        application = _hosted_application() if _is_hosted(script) else None
+        if application is not None:
+            script = _application = application
         if script is None or is_library(script) or not (_records(script) or _records(importer)):
             return
         root = project_root(script)
@@ -130,6 +140,23 @@ def on_import() -> None:
     from flor_replay.record.versioning import VersionTaker
 
     _version = VersionTaker.start(root, store_path(root))
+    _watch(root)
+
+
+def _watch(root: str) -> None:
+    """From now on the files that this process opens are noted, for its lineage."""
+    global _opened
+    if _opened is None and os.environ.get("FLOR_LINEAGE", "").lower() not in ("off", "0"):
+        from flor_replay.record.opened import Opened
+
+        _opened = Opened(root, store_path(root))
+        _opened.install()
+
+
+def note_values(names: Sequence[str], runs: Sequence[str]) -> None:
+    """The script reads what these runs logged."""
+    if _opened is not None:
+        _opened.values(names, runs)
 
 
 def begin(info: dict[str, Any]) -> Session | None:
@@ -156,10 +183,26 @@ def _importer() -> str:
     frame = sys._getframe(1)
     while frame.f_back is not None:
         path = frame.f_code.co_filename
-        if not path.startswith("<") and frame.f_globals.get("__name__") not in ("flor", __name__):
+        if not path.startswith("<") and frame.f_globals.get("__name__") not in (*_FACES, __name__):
             return path
         frame = frame.f_back
     return ""
+
+
+def _hosted_application() -> str | None:
+    """The project's file that an installed program is importing, and that (by way of others) imports flor."""
+    found = None
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        path = frame.f_code.co_filename
+        if (
+            not path.startswith("<")
+            and not is_library(path)
+            and frame.f_globals.get("__name__") not in (*_FACES, __name__)
+        ):
+            found = os.path.abspath(path)
+        frame = frame.f_back
+    return found
 
 
 def _is_hosted(script: str | None) -> bool:
@@ -254,6 +297,9 @@ def _begin(info: dict[str, Any] | None = None, follows: Session | None = None) -
                 told["uncommitted"] = "request" if request else "run"
             session = Session(root, store, info=told, rng=_rng or StartRng(), version=_version, follows=follows)
             _version.belongs_to(session.folder)
+            if "uncommitted" not in told or told["uncommitted"] == "run":
+                _watch(root)
+                _note_for(session)
         except OSError as error:
             warn(f"recording is off: the store {store} cannot be written ({error.strerror}); training goes on")
             _silent = True
@@ -266,6 +312,13 @@ def _begin(info: dict[str, Any] | None = None, follows: Session | None = None) -
         return session
 
 
+def _note_for(session: Session) -> None:
+    """Files that are opened are noted for `session`; requests that are served beside each other have no such notes."""
+    if _opened is not None:
+        _opened.attach(os.path.join(session.folder.path, "opened.txt"))
+        session.journal.beside = _opened.drain
+
+
 def commit() -> None:
     """End the caller's run, if there is one; the next record begins a run of the version that this process runs."""
     global _current, _scopes
@@ -274,6 +327,8 @@ def commit() -> None:
         return
     from flor_replay.record.scopes import Scopes
 
+    if _opened is not None:
+        _opened.drain()
     session.end("finished")
     _current = None
     if _scopes is None:
@@ -303,6 +358,8 @@ def _note_exit(reason: str) -> None:
 
 
 def _at_exit() -> None:
+    if _opened is not None:
+        _opened.drain()
     sessions = _sessions()
     session = running() or (sessions[0] if sessions else None)
     if session is None or os.getpid() != session.pid:
@@ -325,6 +382,8 @@ def _emergency(reason: str, again: Callable[[], None]) -> bool:
 
     False where this has come in the middle of writing: `again` is called after it.
     """
+    if _opened is not None:
+        _opened.drain()  # also of loader workers, which end by os._exit
     sessions = [session for session in _sessions() if os.getpid() == session.pid]
     if any(session.journal.postpone(again) for session in sessions):
         return False

@@ -26,7 +26,7 @@ from flor_replay.replay.libraries import SENSITIVE
 from flor_replay.replay.observer import Replayer, ReplaySession
 from flor_replay.replay.reads import ReadWatch
 from flor_replay.replay.task import Task
-from flor_replay.store import layout
+from flor_replay.store import layout, records
 
 MISMATCH = 3
 UNFORKED = 4
@@ -47,6 +47,7 @@ def main(path: str, parent: int, *, forked: bool = False) -> int:
         rng.restore(states)
     recording = ReplaySession(task, root, _finished)
     session.install(recording)
+    records.look_back(task.started)
     os.register_at_fork(after_in_child=session.silence)
     if task.threads:
         rng.when_there("torch", lambda _: _limit_threads(task.threads or 1))

@@ -7,7 +7,7 @@ them; nothing is dropped and nothing is aggregated. A name logged several times 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,8 +40,9 @@ def build(
     context: bool = False,
     where: str | None = None,
     live: bool | None = None,
+    read_by: Callable[[Sequence[str], Sequence[str]], None] | None = None,
 ) -> pd.DataFrame:
-    """See `flor_replay.record.api.dataframe`."""
+    """See `flor_replay.record.api.dataframe`. `read_by` is told the names, and the runs that rows come from."""
     if source not in (None, "recorded", "backfilled"):
         raise QueryError(f"source={source!r}: it is 'recorded' or 'backfilled'")
     for name in names:
@@ -52,6 +53,8 @@ def build(
         store,
         lambda everything: _build(everything, names, last, runs, filename, source, diverged, fidelity, where, live),
     )
+    if read_by is not None and names:
+        read_by(names, [found.runs[place].run for place in np.unique(found.places)])
     return _with_context(found, store) if context else found.frame
 
 

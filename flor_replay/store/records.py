@@ -216,10 +216,10 @@ def reading(store: str, answer: Callable[[list[Run]], T]) -> T:
 
     for attempt in range(_ATTEMPTS):
         try:
-            return answer(_shown(store))
+            return answer(shown(store))
         except (duckdb.Error, StoreError, OSError) as error:
             index.discard(store)  # it is derived, and may be what is broken
-            runs = _shown(store)
+            runs = shown(store)
             problems = {run.run: problem for run in runs if (problem := _broken(run)) is not None}
             if not problems and isinstance(error, duckdb.Error) and not isinstance(error, duckdb.IOException):
                 raise  # the question was wrong
@@ -236,8 +236,21 @@ def reading(store: str, answer: Callable[[list[Run]], T]) -> T:
     raise AssertionError("unreachable")
 
 
-def _shown(store: str) -> list[Run]:
-    return [run for run in all_runs(store) if not run.hidden]
+_as_of: float | None = None  # unix seconds
+
+
+def look_back(moment: float) -> None:
+    """Make this process read what had ended by then: a replay sees what the recorded run saw."""
+    global _as_of
+    _as_of = moment
+
+
+def shown(store: str) -> list[Run]:
+    """The runs and replays whose values are to be read."""
+    runs = [run for run in all_runs(store) if not run.hidden]
+    if _as_of is None:
+        return runs
+    return [run for run in runs if (run.info.get("ended") or float("inf")) <= _as_of]
 
 
 def _broken(run: Run) -> str | None:

@@ -11,6 +11,7 @@ from .confirmed import confirm, confirm_kept
 from .definitions import check_definition, place_before_top, place_definition
 from .draft import Draft, Planned
 from .new_imports import place_imports
+from .on_every_path import check_paths
 from .patches import Part, Patch
 from .renames import Votes
 from .resolve import Names, import_renames
@@ -94,6 +95,8 @@ def _write(draft: Draft, statement: Stmt, kind: Literal["log", "support"], spot:
         confirm(draft.view, statement, spot.block.scope, names.renames, votes or Votes())
         if not spot.settled:
             confirm_kept(draft.view, statement, spot.block.scope, spot.line, names.renames)
+        if not draft.part.support:
+            check_paths(statement, spot.block, spot.position, names.renames)
     _check_new_names(draft, statement, spot.block.scope, names)
     text = draft.text(statement, names)
     draft.need(names)

@@ -166,7 +166,8 @@ def test_a_request_that_fails_and_a_worker_that_dies(project: Project) -> None:
 
 
 def test_it_is_told_as_hosted_and_is_not_replayed(project: Project) -> None:
-    project.commit(files={"app.py": APPLICATION})
+    helper = "import flor\ndef known(): return flor.dataframe('user')\n"
+    project.commit(files={"app.py": "import helper\n" + APPLICATION, "helper.py": helper})
     with served(project) as address:
         assert post(address, {"number": 1})
     (run,) = project.runs()
