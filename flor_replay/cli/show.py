@@ -143,6 +143,7 @@ def _write_parquet(frame: pd.DataFrame, path: str) -> None:
         if plain[column].dtype == object and not kinds <= {str}:
             plain[column] = [None if value is None else json.dumps(value, default=str) for value in plain[column]]
     with duckdb.connect() as connection:
+        connection.execute("set enable_progress_bar = false")
         connection.register("frame", plain)
         try:
             connection.execute(f"copy (select * from frame) to {quote(path)} (format parquet)")

@@ -30,6 +30,7 @@ def _seal(folder: RunFolder, path: str) -> list[str]:
 
     problems: list[str] = []
     with duckdb.connect() as connection:
+        connection.execute("set enable_progress_bar = false")  # this is somebody's training script
         connection.execute("set preserve_insertion_order = true")
         if path == folder.live_1:
             source = schema.live_1(path)
