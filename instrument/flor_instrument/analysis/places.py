@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,15 +14,9 @@ from flor_instrument.analysis.paths_taken import LostLoopError, Place, paper_run
 from flor_instrument.analysis.points import LoopSite, Op, Unit
 from flor_instrument.analysis.syntax import own_nodes, tail
 
-_RUNTIME_IMPORTS = (
-    b"import_module",
-    b"__import__",
-    b"importlib",
-    b"runpy",
-    b"exec(",
-    b"eval(",
-    b"pickle",
-    b"entry_points",
+# `model.eval()` is a method of every torch module, and no eval.
+_RUNTIME_IMPORTS = re.compile(
+    rb"import_module|__import__|importlib|runpy|(?<![\w.])(?:exec|eval)\s*\(|(?<=builtins\.)(?:exec|eval)\s*\(|pickle|entry_points"
 )
 ANYWHERE = frozenset(Place)
 
@@ -128,7 +123,7 @@ def _where(files: Mapping[str, bytes], script: str, path: str, line: int) -> Whe
     module = index.modules.get(path)
     if module is None:
         # Names that import at run time, or run files: the text of what is reached has none of them, or all is open.
-        if any(word in files[reached] for reached in index.modules if reached in files for word in _RUNTIME_IMPORTS):
+        if any(_RUNTIME_IMPORTS.search(files[reached]) for reached in index.modules if reached in files):
             return _everywhere(f"{script} imports at run time, perhaps {path}")
         return Where(frozenset(), (), f"{script} does not import {path}")
     statements = _statements_at(module.tree, line)
