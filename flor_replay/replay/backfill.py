@@ -227,10 +227,11 @@ class Backfill:
         unsure = verdict.verdict == "diverged" or (
             verdict.verdict == "unchecked" and task.segment.checkpoints and self._kind(task) == "iterator"
         )
-        if unsure and not is_whole:
+        if (unsure and not is_whole) or (verdict.verdict == "diverged" and not task.alone):
             why = verdict.why or "nothing that it logged could be compared"
             self._judge(outcome, {**verdict.as_data(), "verdict": "superseded"})
-            report.notes.append(f"{task.segment.describe()}: {why}; the whole script was run instead")
+            instead = "it was run again in a process of its own" if is_whole else "the whole script was run instead"
+            report.notes.append(f"{task.segment.describe()}: {why}; {instead}")
             return self._whole(task)
         self._judge(outcome, verdict.as_data())
         if is_whole:
@@ -257,7 +258,7 @@ class Backfill:
         segment = whole(self._proposal.facts[task.run])
         scratch = os.path.join(os.path.dirname(task.scratch), replay)
         self.reports[task.run].waiting += 1
-        return replace(task, replay=replay, segment=segment, scratch=scratch)
+        return replace(task, replay=replay, segment=segment, scratch=scratch, alone=True)
 
     def _verdict(self, task: Task) -> Verdict:
         recorded = read_run(task.store, task.run)

@@ -145,7 +145,7 @@ class Execution:
 
     def _start(self, task: Task, path: str, output: str) -> Worker:
         with open(output, "wb") as file:
-            if task.patched not in self._unforked:
+            if task.patched not in self._unforked and not task.alone:
                 variables = environment(self._callers, task.environment, task.threads)
                 kind = Kind.of(self._python, task.entry.get("flags", ()), variables, task.modules)
                 nursery = self._nurseries.prepare(kind)

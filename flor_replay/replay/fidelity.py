@@ -94,7 +94,7 @@ class Verdict:
             shown = f"; {self.first.describe()}" if self.first else ""
             return f"it reads what the recorded run did not: {self.changed[0]}{more}{shown}"
         if self.first is None and self.states is not None and self.verdict == "diverged":
-            return f"at the {self.states.at} the state was not the recorded one: {self.states.described}"
+            return f"at {self.states.at} the state was not the recorded one: {self.states.described}"
         return self.first.describe() if self.first else None
 
     def as_data(self) -> dict[str, Any]:

@@ -27,19 +27,25 @@ import warnings
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from flor_replay.replay.drawing import Draws
+
 
 def serve(modules: Sequence[str]) -> NoReturn:
     """Import, then fork for each request until stdin ends. Workers end with this process."""
     replies = os.dup(1)
     os.dup2(2, 1)  # what an import prints is no reply
-    for name in ("flor_replay.replay.worker", "flor_checkpoint.restore", *modules):
+    for name in ("flor_replay.replay.worker", "flor_checkpoint.restore"):
+        importlib.import_module(name)
+    draws = Draws()
+    for name in modules:
         with contextlib.suppress(Exception):
             importlib.import_module(name)
-    problem = _problem()
+        draws.imported(name)
+    problem = draws.problem or _problem()
     _tell(replies, {"problem": problem} if problem else {"ready": True})
     if problem:
         os._exit(1)
-    _Nursery(replies).run()
+    _Nursery(replies, draws).run()
 
 
 def _problem() -> str | None:
@@ -64,8 +70,9 @@ def _tell(replies: int, message: dict[str, Any]) -> None:
 
 
 class _Nursery:
-    def __init__(self, replies: int) -> None:
+    def __init__(self, replies: int, draws: Draws) -> None:
         self._replies = replies
+        self._draws = draws
         self._children: dict[int, str] = {}
         self._pending = b""
 
@@ -126,7 +133,7 @@ class _Nursery:
             os.dup2(output, 2)
             os.close(output)
             os.chdir(request["cwd"])
-            os._exit(worker.main(request["task"], parent, forked=True))
+            os._exit(worker.main(request["task"], parent, drawn=self._draws.by_library))
         except BaseException:
             import traceback
 

@@ -98,7 +98,7 @@ class StateProof:
         if found.names:
             self.told["different"] = list(found.names)
             self.told["of_model"] = found.of_model
-            self.told["at"] = f"{at.partition(' ')[0]} of iteration {index}" if at != "end" else "the loop's end"
+            self.told["at"] = f"the {at.partition(' ')[0]} of iteration {index}" if at != "end" else "the loop's end"
         else:
             self.told["compared"] += 1
             self.told["open"] = False

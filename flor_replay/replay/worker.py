@@ -21,7 +21,7 @@ from flor_replay.errors import ReplayMismatch
 from flor_replay.record import rng, session
 from flor_replay.record.run import Session
 from flor_replay.record.wrapping import Wrapping
-from flor_replay.replay import sandbox
+from flor_replay.replay import drawing, sandbox
 from flor_replay.replay.libraries import SENSITIVE
 from flor_replay.replay.observer import Replayer, ReplaySession
 from flor_replay.replay.reads import ReadWatch
@@ -32,8 +32,11 @@ MISMATCH = 3
 UNFORKED = 4
 
 
-def main(path: str, parent: int, *, forked: bool = False) -> int:
-    """Do the task at `path`; returns the exit code. `forked`: in a child of a warm parent (see `nursery`)."""
+def main(path: str, parent: int, *, drawn: dict[str, int] | None = None) -> int:
+    """Do the task at `path`; returns the exit code.
+
+    `drawn`: in a child of a warm parent (see `nursery`) the random numbers that the imports of libraries have drawn there.
+    """
     task = Task.load(path)
     root = sandbox.enter(task)
     _end_with(parent)
@@ -45,6 +48,8 @@ def main(path: str, parent: int, *, forked: bool = False) -> int:
     states = layout.read_json(layout.RunFolder(task.store, task.run).rng)
     if states:
         rng.restore(states)
+        if not task.prove:  # they were taken when the script imported flor; hands-free, before it began
+            rng.when_there("flor", lambda _: rng.restore(states))
     recording = ReplaySession(task, root, _finished)
     session.install(recording)
     records.look_back(task.started)
@@ -53,8 +58,9 @@ def main(path: str, parent: int, *, forked: bool = False) -> int:
         rng.when_there("torch", lambda _: _limit_threads(task.threads or 1))
     watch = ReadWatch(task, root)
     watch.install()
-    if forked:
+    if drawn is not None:
         sys.addaudithook(functools.partial(_refuse_settings, os.getpid()))
+        drawing.make_again(drawn)
     status, reason = _run(task, root)
     replayer: Replayer = recording.observer  # type: ignore[assignment]
     if replayer.complete and not task.segment.suffix:

@@ -152,6 +152,7 @@ def test_a_script_that_fails_on_replay(project: Project) -> None:
     project.commit("file", {"train.py": reads})
     project.run()
     (path / "scale.txt").unlink()
+    (path / "helper_package.py").unlink()
     project.write({"train.py": reads.replace("#bottom", STATEMENTS["bottom"])})
     before = project.state()
     done = project.command("add-log", "train.py", "--yes", check=3)

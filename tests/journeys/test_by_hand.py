@@ -113,7 +113,7 @@ def test_an_unsure_place_is_shown(here: Here) -> None:
     (place,) = refused["unsure"]
     assert (place["text"], place["after_line"], place["before_line"]) == (STATEMENT, 6, 7)
     # The keys are documented in docs/propagation.md.
-    assert sorted(told) == ["estimated_seconds", "files", "jobs", "left_aside", "left_out", "versions"]
+    assert sorted(told) == ["estimated_seconds", "files", "jobs", "left_aside", "left_out", "since", "versions"]
     assert sorted(told["versions"][1]) == sorted(
         ["version", "patched", "problem", "placed", "refused", "diffs", "has_already", "where", "runs"]
     )

@@ -220,13 +220,27 @@ _BINDING = (ast.Assign, ast.AugAssign, ast.AnnAssign, ast.NamedExpr, ast.Functio
 
 def _bindings(node: ast.AST) -> list[tuple[str, ast.expr]]:
     if isinstance(node, ast.Assign):
-        return [(name, node.value) for target in node.targets for name in _targets(target)]
+        return [
+            (name, value)
+            for target in node.targets
+            for place, value in _paired(target, node.value)
+            for name in _targets(place)
+        ]
     if isinstance(node, (ast.AugAssign, ast.AnnAssign, ast.NamedExpr)) and node.value is not None:
         return [(name, node.value) for name in _targets(node.target)]
     if isinstance(node, ast.FunctionDef):
         returned = [n.value for n in ast.walk(node) if isinstance(n, ast.Return) and n.value is not None]
         return [(node.name, value) for value in returned]
     return []
+
+
+def _paired(target: ast.expr, value: ast.expr) -> list[tuple[ast.expr, ast.expr]]:
+    """``a, b = f(), 1`` gives each its own value."""
+    if isinstance(target, ast.Tuple | ast.List) and isinstance(value, ast.Tuple | ast.List):
+        starred = any(isinstance(one, ast.Starred) for one in (*target.elts, *value.elts))
+        if len(target.elts) == len(value.elts) and not starred:
+            return [pair for a, b in zip(target.elts, value.elts, strict=True) for pair in _paired(a, b)]
+    return [(target, value)]
 
 
 def _targets(node: ast.expr) -> list[str]:

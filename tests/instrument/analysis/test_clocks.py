@@ -37,6 +37,11 @@ def test_what_is_also_bound_to_something_else_may_matter() -> None:
     assert "seed" not in found("seed = int(args.seed) if args.seed else 3\n").numbers
 
 
+def test_each_of_several_has_its_own() -> None:
+    assert found("w, (t0, n) = ones(3), (time.time(), 0)\n").numbers == {"t0"}
+    assert found("w, t0 = pair(time.time())\n").numbers == {"w", "t0"}
+
+
 def test_lists() -> None:
     told = found("times.append(time.time() - t0)\nboth.append(time.time())\nboth.append(loss)\nlosses.append(loss)\n")
     assert told.lists == {"times"}
