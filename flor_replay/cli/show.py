@@ -56,10 +56,13 @@ def command(
     import pandas as pd
 
     from flor_replay.store import frames
+    from flor_replay.store.runs import has_runs
 
     if sum((as_csv, as_json, as_md, parquet is not None)) > 1:
         raise UsageError("--csv, --json, --md and --parquet: one of them")
     root, store = find_project()
+    if not has_runs(store):
+        raise StoreError(f"no runs are recorded in {root}: run a script that calls flor.log there first")
     if last is not None and last < 1:
         raise UsageError(f"--last {last}: at least 1")
     runs: list[str] | None = [run_id(store, name) for name in only] or None

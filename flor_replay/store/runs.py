@@ -205,7 +205,8 @@ def _pending(run: Run) -> bool:
     return not run.replay_of and (not isinstance(raw, dict) or "pending" in raw)
 
 
-def _has_runs(store: str) -> bool:
+def has_runs(store: str) -> bool:
+    """Whether anything was recorded; a store may have been made for other reasons."""
     try:
         with os.scandir(os.path.join(store, "runs")) as entries:
             return any(True for _ in entries)
@@ -221,7 +222,7 @@ def open_store(root: str | None = None) -> tuple[str, str]:
     base = os.path.abspath(root) if root else None
     found = base or project.project_root(project.main_file())
     store = project.store_path(found)
-    if not _has_runs(store):
+    if not os.path.isdir(os.path.join(store, "runs")):
         above = project.store_root(found)
         if above is None or base is not None:
             raise StoreError(f"no runs are recorded in {found}: run a script that calls flor.log there first")

@@ -263,6 +263,7 @@ def test_torchrun(project: Project) -> None:
     check_ranks(project, recorded.stdout)
 
 
+@pytest.mark.slow
 def test_ranks_of_mp_spawn(project: Project) -> None:
     pytest.importorskip("torch")
     main = """

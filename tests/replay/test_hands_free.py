@@ -15,7 +15,7 @@ from tests.replay.harness import logged
 from tests.replay.test_truth import IDIOMS, all_statements, expand, same
 from tests.support import Project
 
-QUICK = ("functions", "trainer_class", "numpy_in_place")
+QUICK = ("numpy_in_place",)
 OTHERS = sorted(
     path.stem for path in IDIOMS.glob("*.py") if path.stem not in (*QUICK, "expand", "unseeded", "loop_over_cycle")
 )
