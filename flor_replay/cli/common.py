@@ -14,10 +14,13 @@ from rich.console import Console
 
 from flor_replay import project
 from flor_replay.errors import NotAProject, UsageError
-from flor_replay.plan.planner import parse_iterations
-from flor_replay.replay.proposal import Selection
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.table import Table
+
+    from flor_replay.replay.proposal import Selection
     from flor_replay.store.runs import Run
 
 
@@ -25,6 +28,16 @@ def console() -> Console:
     """For people: on stderr, plain where it is no terminal or NO_COLOR is set."""
     wide = None if sys.stderr.isatty() else 120
     return Console(stderr=True, highlight=False, width=wide, soft_wrap=wide is not None)
+
+
+def table_of(*columns: str, wrapped: Sequence[str]) -> Table:
+    """Columns as wide as they need to be; those in `wrapped` share what is left."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, show_header=True, header_style="bold", padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, overflow="fold", no_wrap=column not in wrapped)
+    return table
 
 
 def find_project(start: str | None = None) -> tuple[str, str]:
@@ -104,6 +117,9 @@ def selection(
     again: bool,
 ) -> Selection:
     """The options as a Selection. Raises UsageError or QueryError where one is wrong."""
+    from flor_replay.plan.planner import parse_iterations
+    from flor_replay.replay.proposal import Selection
+
     if last is not None and last < 1:
         raise UsageError(f"--last {last}: at least 1")
     runs = frozenset(run_id(store, name) for name in only) if only else None

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.console import Console
 
-from flor_replay.cli.common import duration, find_project, plural
-from flor_replay.cli.present import table_of
+from flor_replay.cli.common import duration, find_project, plural, table_of
 from flor_replay.cli.shell import DONE, PARTLY
 from flor_replay.errors import StoreError, UsageError
 

@@ -9,10 +9,9 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
-from rich.table import Table
 from rich.text import Text
 
-from flor_replay.cli.common import duration, plural
+from flor_replay.cli.common import duration, plural, table_of
 from flor_replay.cli.explain import alike, title
 from flor_replay.replay.backfill import RunReport
 from flor_replay.replay.execution import Outcome
@@ -20,14 +19,6 @@ from flor_replay.replay.proposal import Proposal, VersionProposal
 from flor_replay.replay.task import Task
 
 _COLOURS = {"exact": "green", "close": "yellow", "unchecked": "yellow", "diverged": "red"}
-
-
-def table_of(*columns: str, wrapped: Sequence[str]) -> Table:
-    """Columns as wide as they need to be; those in `wrapped` share what is left."""
-    table = Table(box=None, pad_edge=False, show_header=True, header_style="bold", padding=(0, 2, 0, 0))
-    for column in columns:
-        table.add_column(column, overflow="fold", no_wrap=column not in wrapped)
-    return table
 
 
 def show_proposal(proposal: Proposal, screen: Console, *, every_run: bool = False, brief: bool = False) -> None:

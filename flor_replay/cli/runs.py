@@ -9,8 +9,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from flor_replay.cli.common import duration, find_project
-from flor_replay.cli.present import table_of
+from flor_replay.cli.common import duration, find_project, table_of
 from flor_replay.cli.shell import DONE
 from flor_replay.errors import UsageError
 
@@ -21,13 +20,14 @@ from flor_replay.errors import UsageError
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def command(last: int | None, where: str | None, as_json: bool) -> int:
     """List the runs of this project, newest last. --json has their whole ids, reasons and numbers of replays."""
-    from flor_replay.store.filters import runs_where
     from flor_replay.store.runs import all_runs
 
     _, store = find_project()
     everything = all_runs(store)
     runs = [run for run in everything if not run.replay_of]
     if where is not None:
+        from flor_replay.store.filters import runs_where
+
         matching = runs_where(store, where)
         runs = [run for run in runs if run.run in matching]
     if last is not None:

@@ -95,7 +95,7 @@ def _find(store: Path, runs: Sequence[Run]) -> Iterator[tuple[Path, str]]:
     for folder in sorted((store / "runs").glob("*")):
         if folder.name in abandoned:
             continue
-        yield from ((path, "unfinished files") for path in folder.rglob("*.tmp") if _is_old(path))
+        yield from ((path, "unfinished files") for path in _unfinished_in(folder) if _is_old(path))
         if folder.name in known:
             yield from ((path, "unfinished files") for path in _graphs_alone(folder / "checkpoints"))
         elif _is_old(folder) and not any(
@@ -104,6 +104,11 @@ def _find(store: Path, runs: Sequence[Run]) -> Iterator[tuple[Path, str]]:
             yield folder, "runs that never began"
     yield from _versions(store, [run for run in runs if run.run not in abandoned])
     yield from _contexts(store, runs)
+
+
+def _unfinished_in(folder: Path) -> Iterator[Path]:
+    for at, _, names in os.walk(folder):  # unlike rglob it goes on where a folder vanishes
+        yield from (Path(at, name) for name in names if name.endswith(".tmp"))
 
 
 def _graphs_alone(checkpoints: Path) -> list[Path]:

@@ -242,7 +242,7 @@ class Session:
 
     def _note_options(self) -> None:
         """Keep what argparse gave the script, as it is when the first loop begins (or at the end, where there is none)."""
-        if "options" in self.info or "replay_of" in self.info:
+        if "options" in self.info or "replay_of" in self.info or "argparse" not in sys.modules:
             return
         from flor_replay.record import frames, options
 

@@ -326,5 +326,6 @@ def discard_abandoned(base: str) -> None:
     for name in os.listdir(base):
         found = re.fullmatch(r"flor-replay-(\d+)-(\w+)-\w+", name)
         path = os.path.join(base, name)
-        if found and os.stat(path).st_uid == os.getuid() and str(start_time(int(found[1]))) != found[2]:
-            sandbox.discard(path)
+        with contextlib.suppress(OSError):  # another process removes them as well
+            if found and os.lstat(path).st_uid == os.getuid() and str(start_time(int(found[1]))) != found[2]:
+                sandbox.discard(path)

@@ -157,6 +157,7 @@ PartitionName=all Nodes=ALL Default=YES State=UP
                 os.kill(int((tmp_path / f"{name}.pid").read_text()), signal.SIGTERM)
 
 
+@pytest.mark.slow
 def test_slurm(project: Project, slurm: dict[str, str], tmp_path: Path) -> None:
     shutil.copytree(EXAMPLE, project.root, dirs_exist_ok=True)
     project.commit()

@@ -78,6 +78,7 @@ def test_a_name_without_a_value(one: Project) -> None:
     assert one.values("x") == []
 
 
+@pytest.mark.slow
 def test_selections(one: Project) -> None:
     one.write({"train.py": TODAY})
     add = ("add-log", "train.py", "--yes")

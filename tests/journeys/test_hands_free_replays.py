@@ -269,6 +269,7 @@ def test_a_clock_in_the_state_leaves_it_unchecked_and_says_so(project: Project) 
     assert "the state afterwards was the recorded one but for module:__main__.seen" in done.stderr
 
 
+@pytest.mark.slow
 def test_weights_that_come_out_otherwise_diverge(project: Project) -> None:
     """Seeded by the clock, where no replay can know it."""
     text = """

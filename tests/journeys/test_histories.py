@@ -66,6 +66,7 @@ def replay_history(name: str, tmp_path: Path, wanted: Sequence[str] | None = Non
         assert filled >= len(runs) - (1 if len(runs) > 2 else 0), f"{statement}\n{done.stderr}"
 
 
+@pytest.mark.slow
 def test_sgd(tmp_path: Path) -> None:
     replay_history("sgd", tmp_path)
 

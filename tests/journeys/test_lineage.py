@@ -91,6 +91,7 @@ def test_a_pipeline(pipeline: Project) -> None:
     assert {"model.pt", "out/report.txt", "config.txt"} <= set(texts)
 
 
+@pytest.mark.slow
 def test_rounds_are_told_apart_by_content(pipeline: Project) -> None:
     for content in ("abc", "abcd"):
         pipeline.write({"config.txt": content})

@@ -117,6 +117,7 @@ def test_json_result_is_complete(three: Project) -> None:
         assert report["compared"] > 0
 
 
+@pytest.mark.slow
 def test_selections(three: Project) -> None:
     """--where, --last, --runs, --name, --iters, --jobs narrow what is replayed; the next call fills the rest."""
     project = three
@@ -158,6 +159,7 @@ def test_links_instead_of_overlays(three: Project, tmp_path: Path) -> None:
     assert filled(project, NAMES, project.runs()[-1]) == truth(tmp_path / "t", {"train.py": with_statements(V3)}, NAMES)
 
 
+@pytest.mark.slow
 def test_other_verbs(three: Project) -> None:
     project = three
     assert project.command("runs").stdout.count("finished") == 3

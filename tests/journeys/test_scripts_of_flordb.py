@@ -43,9 +43,9 @@ print(json.dumps([len(df), len(latest), latest["document_value"].tolist(), flor.
 @pytest.mark.parametrize(
     ("start", "flor"),
     [
-        ("import flor", "flor."),
-        ("import flordb as flor", "flor."),
-        ("import flordb", "flordb."),
+        pytest.param("import flor", "flor.", marks=pytest.mark.slow),
+        pytest.param("import flordb as flor", "flor.", marks=pytest.mark.slow),
+        pytest.param("import flordb", "flordb.", marks=pytest.mark.slow),
         ("from flordb import arg, checkpointing, commit, iteration, log, loop", ""),
     ],
 )

@@ -54,6 +54,7 @@ def test_tried_again_once(act: str, limit: str, project: Project, tmp_path: Path
     assert not workers(project)
 
 
+@pytest.mark.slow
 def test_a_worker_that_always_hangs_costs_its_version_only(project: Project) -> None:
     source = ONCE.replace("once(lambda: ACT)", 'os.environ.get("FLOR_REPLAY_TASK") and time.sleep(1000)')
     project.commit(files={"train.py": recorded(source)})

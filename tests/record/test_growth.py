@@ -12,6 +12,7 @@ def test_a_frozen_backbone_is_stored_once() -> None:
     assert row.ratio <= 1.1, row
 
 
+@pytest.mark.slow
 def test_runs_that_fine_tune_one_base_store_it_once() -> None:
     row = storage.ten_runs(3)
     assert row.ratio <= 1.1, row

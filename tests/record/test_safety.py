@@ -257,6 +257,7 @@ def check_ranks(project: Project, stdout: str) -> None:
     assert "it trained in 2 processes" in told
 
 
+@pytest.mark.slow
 def test_torchrun(project: Project) -> None:
     pytest.importorskip("torch")
     _, recorded = both(project, RANKS + "\ntrain(0)\n", command=[*TORCHRUN, "train.py"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.support import Project
 
 MODEL = """
@@ -67,6 +69,7 @@ def test_the_best_is_loaded_in_place(project: Project) -> None:
     assert len(project.runs()) == 2
 
 
+@pytest.mark.slow
 def test_where_no_state_was_kept_there_is_none(project: Project) -> None:
     code = """
     import flor
