@@ -1,7 +1,7 @@
 """Packs: content-addressed safetensors files, shared by all runs.
 
-A pack holds blobs as one-dimensional U8 tensors, each under its digest. There is no index but the packs' own
-headers. Packs are written under a name of their own and renamed when complete, so any number of processes write
+A pack holds blobs as one-dimensional U8 tensors, each under its digest: the digest of what it says, also where it is
+stored compressed, which the pack's metadata tells (see `squeezing`). There is no index but the packs' own headers. Packs are written under a name of their own and renamed when complete, so any number of processes write
 at once. A manifest's word on where a blob lies is a hint: a pack may have been rewritten since (see `sweep`).
 """
 
@@ -14,14 +14,25 @@ import struct
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 from flor_checkpoint.digest import Buffer, digest
 from flor_checkpoint.errors import BadCheckpoint
+from flor_checkpoint.squeezing import Squeezed, expand
 
 SUFFIX = ".safetensors"
 CONDEMNED = f"{SUFFIX}.condemned"
 """A pack that is about to be deleted: nothing new may refer to it, what refers to it already still finds it."""
 _MAX_HEADER_BYTES = 100 << 20
+
+
+class Place(NamedTuple):
+    """Where a blob lies in its pack."""
+
+    first: int
+    last: int
+    squeezed: Squeezed | None = None
+    """How it is compressed, where it is."""
 
 
 class PackIndex:
@@ -60,9 +71,16 @@ class PackIndex:
             self._places[blob] = name
 
 
-def write_pack(packs: Path, blobs: Sequence[tuple[str, Sequence[Buffer]]]) -> tuple[str, int]:
-    """Write the blobs (digest and chunks of each) as one pack; its file name and size in bytes."""
+def write_pack(
+    packs: Path, blobs: Sequence[tuple[str, Sequence[Buffer]]], squeezed: Mapping[str, Squeezed] | None = None
+) -> tuple[str, int]:
+    """Write the blobs (digest and chunks of each) as one pack; its file name and size in bytes.
+
+    `squeezed`: the blobs whose chunks are compressed, and how.
+    """
     header: dict[str, object] = {}
+    if squeezed:
+        header["__metadata__"] = {name: str(form) for name, form in squeezed.items()}
     offset = 0
     for name, chunks in blobs:
         size = sum(len(chunk) for chunk in chunks)
@@ -95,8 +113,8 @@ def _write_all(descriptor: int, data: Buffer) -> None:
         view = view[os.write(descriptor, view[:_WRITE_BYTES]) :]
 
 
-def read_header(path: Path) -> tuple[dict[str, tuple[int, int]], int]:
-    """Where each blob of a pack begins and ends in the file, and the file's size."""
+def read_header(path: Path) -> tuple[dict[str, Place], int]:
+    """Where each blob of a pack lies in the file, and the file's size. Raises BadCheckpoint."""
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
@@ -105,13 +123,15 @@ def read_header(path: Path) -> tuple[dict[str, tuple[int, int]], int]:
                 raise BadCheckpoint(f"{path}: the header is damaged")
             raw = json.loads(file.read(length))
         start = 8 + length
-        header: dict[str, tuple[int, int]] = {}
+        header: dict[str, Place] = {}
         end = start
+        forms = raw.get("__metadata__", {})
         for name, entry in raw.items():
             if name == "__metadata__":
                 continue
             first, last = entry["data_offsets"]
-            header[name] = (start + int(first), start + int(last))
+            form = Squeezed.parse(forms[name]) if name in forms else None
+            header[name] = Place(start + int(first), start + int(last), form)
             end = max(end, start + int(last))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
         raise BadCheckpoint(f"{path}: cannot be read: {error}") from error
@@ -136,7 +156,7 @@ class PackReader:
 
     def __init__(self, packs: Path) -> None:
         self._packs = packs
-        self._open: dict[str, tuple[memoryview, dict[str, tuple[int, int]]]] = {}
+        self._open: dict[str, tuple[memoryview, dict[str, Place]]] = {}
 
     def read_all(self, blobs: Mapping[str, str]) -> dict[str, memoryview]:
         """The verified bytes of the blobs; `blobs` names the pack of each. The big ones are verified side by side.
@@ -151,13 +171,11 @@ class PackReader:
                 if not left:
                     raise
                 blobs = self._moved(blobs)
-        big = [blob for blob, data in found.items() if len(data) >= _BIG_BYTES]
-        for blob in found.keys() - set(big):
-            self._verify(blob, found[blob], blobs[blob])
+        big = [blob for blob, (data, _) in found.items() if len(data) >= _BIG_BYTES]
+        read = {blob: self._verified(blob, *found[blob], blobs[blob]) for blob in found.keys() - set(big)}
         with ThreadPoolExecutor(max(1, min(len(big), _VERIFIERS, os.cpu_count() or 1))) as pool:
-            for _ in pool.map(lambda blob: self._verify(blob, found[blob], blobs[blob]), big):
-                pass
-        return found
+            read |= zip(big, pool.map(lambda blob: self._verified(blob, *found[blob], blobs[blob]), big), strict=True)
+        return read
 
     def _moved(self, blobs: Mapping[str, str]) -> dict[str, str]:
         index = PackIndex(self._packs, (SUFFIX, CONDEMNED))
@@ -166,15 +184,21 @@ class PackReader:
 
     def read(self, blob: str, pack: str) -> memoryview:
         """The verified bytes of a blob."""
-        data = self._view(blob, pack)
-        self._verify(blob, data, pack)
-        return data
+        return self._verified(blob, *self._view(blob, pack), pack)
 
-    def _verify(self, blob: str, data: memoryview, pack: str) -> None:
-        if digest(data) != blob:
+    def stored(self, blob: str, pack: str) -> tuple[memoryview, Squeezed | None]:
+        """A blob as it lies in its pack, to be copied into another one; verified."""
+        data, squeezed = self._view(blob, pack)
+        self._verified(blob, data, squeezed, pack)
+        return data, squeezed
+
+    def _verified(self, blob: str, data: memoryview, squeezed: Squeezed | None, pack: str) -> memoryview:
+        plain = expand(data, squeezed) if squeezed else data
+        if digest(plain) != blob:
             raise BadCheckpoint(f"{self._packs / pack}: blob {blob} is damaged")
+        return plain
 
-    def _view(self, blob: str, pack: str) -> memoryview:
+    def _view(self, blob: str, pack: str) -> tuple[memoryview, Squeezed | None]:
         path = self._packs / pack
         if Path(pack).name != pack:
             raise BadCheckpoint(f"{pack!r} is no pack's name")
@@ -189,5 +213,5 @@ class PackReader:
         mapped, header = self._open[pack]
         if blob not in header:
             raise BadCheckpoint(f"{path}: has no blob {blob}")
-        first, last = header[blob]
-        return mapped[first:last]
+        first, last, squeezed = header[blob]
+        return mapped[first:last], squeezed

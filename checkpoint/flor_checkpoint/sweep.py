@@ -9,12 +9,14 @@ leaves condemned packs, which readers still find, and which the next one takes u
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from flor_checkpoint.digest import Buffer
 from flor_checkpoint.errors import BadCheckpoint
-from flor_checkpoint.packs import CONDEMNED, SUFFIX, PackReader, read_header, write_pack
+from flor_checkpoint.packs import CONDEMNED, SUFFIX, PackReader, Place, read_header, write_pack
+from flor_checkpoint.squeezing import PAYS, Squeezed, estimate, sample_of, squeeze
 
 
 @dataclass(frozen=True)
@@ -26,9 +28,13 @@ class PackUse:
     modified: float
     """Unix seconds."""
     blobs: Mapping[str, int]
-    """Every blob in it, with its size in bytes."""
+    """Every blob in it, with its size in bytes as it is stored."""
     live: frozenset[str] = frozenset()
     """Those that are needed and that no other pack is to keep."""
+    squeezed: bool = False
+    """Something in it is compressed."""
+    saved_bytes: int = 0
+    """What compressing the live ones would save, as far as samples tell; with this it is to be done."""
 
     @property
     def dead_bytes(self) -> int:
@@ -47,7 +53,9 @@ def look(packs: Path) -> tuple[list[PackUse], list[str]]:
         except (BadCheckpoint, OSError) as error:
             bad.append(str(error))
             continue
-        found.append(PackUse(path.name, size, modified, {blob: last - first for blob, (first, last) in header.items()}))
+        blobs = {blob: place.last - place.first for blob, place in header.items()}
+        squeezed = any(place.squeezed for place in header.values())
+        found.append(PackUse(path.name, size, modified, blobs, squeezed=squeezed))
     return found, bad
 
 
@@ -62,8 +70,31 @@ def used(packs: Iterable[PackUse], needed: Collection[str]) -> list[PackUse]:
     for pack in sorted(packs, key=weight, reverse=True):
         live = frozenset(blob for blob in pack.blobs if blob in needed and blob not in taken)
         taken |= live
-        found.append(PackUse(pack.name, pack.bytes, pack.modified, pack.blobs, live))
+        found.append(replace(pack, live=live))
     return found
+
+
+def squeezable(packs: Path, several: Iterable[PackUse]) -> list[PackUse]:
+    """Of the packs in which nothing is compressed yet, those of which it pays, with what it would save."""
+    found = []
+    for pack in several:
+        if pack.squeezed or not pack.live:
+            continue
+        try:
+            places, _ = read_header(packs / pack.name)
+            with (packs / pack.name).open("rb") as file:
+                saved = sum(_saved(file.fileno(), places[blob]) for blob in pack.live)
+        except (BadCheckpoint, OSError):
+            continue  # whoever reads it is told
+        if saved > pack.bytes * (1 - PAYS):
+            found.append(replace(pack, saved_bytes=int(saved)))
+    return found
+
+
+def _saved(descriptor: int, place: Place) -> float:
+    size = place.last - place.first
+    part = sample_of(size)
+    return size * (1 - estimate(os.pread(descriptor, part.stop - part.start, place.first + part.start))[1])
 
 
 def recover(packs: Path) -> None:
@@ -84,9 +115,7 @@ def sweep(packs: Path, doomed: Iterable[PackUse], needed_now: Callable[[], Colle
         path = packs / pack.name
         try:
             if pack.live:
-                reader = PackReader(packs)
-                blobs = [(blob, [reader.read(blob, pack.name)]) for blob in pack.blobs if blob in pack.live]
-                _, copied[pack.name] = write_pack(packs, blobs)
+                copied[pack.name] = _rewrite(packs, pack)
             path.rename(_condemned(path))
             condemned.append(pack)
         except (BadCheckpoint, OSError) as error:
@@ -105,6 +134,32 @@ def sweep(packs: Path, doomed: Iterable[PackUse], needed_now: Callable[[], Colle
             _condemned(path).unlink()
             freed += pack.bytes - copied.get(pack.name, 0)
     return freed, notes
+
+
+_HELD_BYTES = 256 << 20
+
+
+def _rewrite(packs: Path, pack: PackUse) -> int:
+    """New packs with what is live in this one; their size in bytes. Several, where the compressed would fill the memory."""
+    reader = PackReader(packs)
+    written = held = 0
+    blobs: list[tuple[str, Sequence[Buffer]]] = []
+    forms: dict[str, Squeezed] = {}
+    for blob in (blob for blob in pack.blobs if blob in pack.live):
+        data, form = reader.stored(blob, pack.name)
+        smaller = squeeze(data) if pack.saved_bytes and form is None else None
+        if smaller:
+            blobs.append((blob, smaller[0]))
+            form = smaller[1]
+            held += sum(map(len, smaller[0]))
+        else:
+            blobs.append((blob, [data]))
+        if form:
+            forms[blob] = form
+        if held > _HELD_BYTES:
+            written += write_pack(packs, blobs, forms)[1]
+            blobs, forms, held = [], {}, 0
+    return written + (write_pack(packs, blobs, forms)[1] if blobs else 0)
 
 
 def unfinished(packs: Path) -> list[Path]:

@@ -26,9 +26,14 @@ _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "
     envvar="FLOR_BUDGET",
     help="What .flor may take, e.g. 20GB: checkpoints are thinned until it holds [default: FLOR_BUDGET; none thinned].",
 )
+@click.option(
+    "--compress",
+    is_flag=True,
+    help="Compress checkpoints where it pays (floats to about 4/5, no loss); reading them back takes longer.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would go; change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def command(budget: str | None, dry_run: bool, as_json: bool) -> int:
+def command(budget: str | None, compress: bool, dry_run: bool, as_json: bool) -> int:
     """Free disk space. Runs, logs and values stay; checkpoints go where they are missed least.
 
     Without --budget only what nobody needs is removed: content that no checkpoint refers to, what killed processes left.
@@ -44,12 +49,12 @@ def command(budget: str | None, dry_run: bool, as_json: bool) -> int:
     if not os.path.isdir(os.path.join(store, "runs")):
         raise StoreError(f"no runs are recorded in {root}: there is nothing to remove")
     if dry_run:
-        made = propose(store, budget_bytes)
+        made = propose(store, budget_bytes, compress=compress)
     else:
         from flor_replay.gc.outside import discard_scratch, drop_patched
 
         with alone(store):
-            made = propose(store, budget_bytes)
+            made = propose(store, budget_bytes, compress=compress)
             carry_out(made)
             made.notes += drop_patched(root, store)
             discard_scratch()
@@ -89,6 +94,7 @@ def _data(made: Collection, dry_run: bool) -> dict[str, object]:
         "bytes_after": made.bytes_after,
         "checkpoints": [{"run": c.run, "checkpoint": c.id, "at": c.at, "iteration": c.index} for c in made.checkpoints],
         "runs": [effect.__dict__ for effect in made.effects],
+        "compressed_packs": sum(bool(pack.live and pack.saved_bytes) for pack in made.packs),
         "packs_deleted": sum(not pack.live for pack in made.packs),
         "packs_rewritten": sum(bool(pack.live) for pack in made.packs),
         "leftovers": [{"path": str(x.path), "kind": x.kind, "bytes": x.bytes} for x in made.leftovers],
@@ -119,7 +125,10 @@ def _report(made: Collection, dry_run: bool) -> None:
                 effect.run[-8:], f"{effect.before} -> {effect.after}", f"{_seconds(effect.seconds_before)} -> {now}"
             )
         screen.print(table)
-    deleted, rewritten = sum(not p.live for p in made.packs), sum(bool(p.live) for p in made.packs)
+    smaller = sum(bool(pack.live and pack.saved_bytes) for pack in made.packs)
+    if smaller:
+        screen.print(f"{plural(smaller, 'pack')} {would}compressed: about {_size(made.saved_bytes)} less")
+    deleted, rewritten = sum(not p.live for p in made.packs), sum(bool(p.live) for p in made.packs) - smaller
     if deleted or rewritten:
         screen.print(f"{plural(deleted, 'pack')} {would}deleted, {rewritten} rewritten without what nobody needs")
     kinds: dict[str, list[int]] = {}

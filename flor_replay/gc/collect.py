@@ -8,12 +8,12 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from flor_checkpoint import Manifest, manifests
 from flor_checkpoint.manifest import FORMAT, remove_checkpoint
-from flor_checkpoint.sweep import PackUse, look, recover, sweep, used
+from flor_checkpoint.sweep import PackUse, look, recover, squeezable, sweep, used
 
 from flor_replay.errors import StoreError
 from flor_replay.gc import leftovers
@@ -48,6 +48,7 @@ class Collection:
     budget_bytes: int | None
     bytes_before: int
     bytes_after: int = 0  # worked out; measured once it is carried out
+    saved_bytes: int = 0  # by compression, as far as samples tell
     checkpoints: list[Checkpoint] = field(default_factory=list)
     effects: list[Effect] = field(default_factory=list)
     packs: list[PackUse] = field(default_factory=list)  # to be deleted, or rewritten where something in them is live
@@ -80,8 +81,11 @@ def alone(store: str) -> Iterator[None]:
         os.close(descriptor)
 
 
-def propose(store: str, budget_bytes: int | None) -> Collection:
-    """Work out what goes. Nothing is changed. Raises StoreError where a manifest cannot be understood."""
+def propose(store: str, budget_bytes: int | None, *, compress: bool = False) -> Collection:
+    """Work out what goes. Nothing is changed. Raises StoreError where a manifest cannot be understood.
+
+    `compress`: packs of which it pays are to be rewritten, compressed. It counts before anything is thinned.
+    """
     runs = all_runs(store)
     made = Collection(store, budget_bytes, size_of(Path(store)))
     taken = _checkpoints(store)
@@ -93,7 +97,6 @@ def propose(store: str, budget_bytes: int | None) -> Collection:
     thinned, made.untouched = _to_thin(runs, taken)
     names = {run.run for run in thinned}
     held = {blob for run, found in taken.items() if run not in names for manifest in found for blob in manifest.tensors}
-    sizes = {blob: size for pack in packs for blob, size in pack.blobs.items()}
     needed = held | {blob for run in thinned for checkpoint in run.checkpoints for blob in checkpoint.blobs}
 
     active = any(run.status == "running" for run in runs)
@@ -103,6 +106,17 @@ def propose(store: str, budget_bytes: int | None) -> Collection:
     fresh_bytes = sum(pack.bytes for pack in packs) - sum(pack.bytes for pack in settled)
 
     base = made.bytes_before - sum(item.bytes for item in made.leftovers)
+    if compress:
+        smaller = {pack.name: pack for pack in squeezable(Path(layout.packs(store)), used(settled, needed))}
+        made.saved_bytes = sum(pack.saved_bytes for pack in smaller.values())
+        settled = [
+            replace(pack, saved_bytes=smaller[pack.name].saved_bytes) if pack.name in smaller else pack
+            for pack in settled
+        ]
+        base -= made.saved_bytes
+    sizes = {
+        blob: int(size * (1 - pack.saved_bytes / pack.bytes)) for pack in settled for blob, size in pack.blobs.items()
+    }
     if budget_bytes is not None:
         least = base - sum(pack.dead_bytes for pack in used(settled, needed))
         if least > budget_bytes:
@@ -230,7 +244,7 @@ def _checkpoint(run: str, manifest: Manifest, main: int) -> Checkpoint:
 
 def _packs_to_sweep(packs: Sequence[PackUse], base: int, budget_bytes: int | None) -> list[PackUse]:
     """The dead packs; those of which rewriting pays; and, while the store is over its budget, others with dead content."""
-    chosen = [pack for pack in packs if not pack.live or pack.dead_bytes >= PAYS * pack.bytes]
+    chosen = [pack for pack in packs if not pack.live or pack.saved_bytes or pack.dead_bytes >= PAYS * pack.bytes]
     if budget_bytes is not None:
         size = base - sum(pack.dead_bytes for pack in chosen)
         rest = [pack for pack in packs if pack not in chosen and pack.dead_bytes]

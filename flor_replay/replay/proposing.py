@@ -53,7 +53,7 @@ def propose(
     files, left_aside = files_today(history, root, paths, commits, selection.names, prefix)
     choices = Choices(store)
     placing = Placing(history, files, prefix, choices)
-    with _collecting_seldom():
+    with collecting_seldom():
         for number, version in enumerate(versions):
             placing.place(number, version)
         if decide is not None:
@@ -77,7 +77,7 @@ def propose(
 
 
 @contextmanager
-def _collecting_seldom() -> Iterator[None]:
+def collecting_seldom() -> Iterator[None]:
     """Trees by the hundred thousand nodes are made and dropped: looking for cycles among them all the time costs a third."""
     usual = gc.get_threshold()
     gc.set_threshold(50_000, 5, 5)

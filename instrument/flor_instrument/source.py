@@ -461,7 +461,7 @@ class _Parsed:
         return found
 
 
-_parsed = _Parsed(600_000)
+_parsed = _Parsed(200_000)
 _PARSED_AT_LEAST = 4  # today's file, the one it was compared with, a version, and the version patched
 
 

@@ -77,6 +77,30 @@ def test_a_partly_dead_pack_is_rewritten_and_old_manifests_find_what_moved(tmp_p
     assert dead(tmp_path) == []
 
 
+def test_packs_are_compressed_once_and_stay_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweeping, "_HELD_BYTES", 100)  # a pack for every blob
+    run = Run(tmp_path, "a")
+    run.take(1, 5)
+    run.take(2, 5)
+    packs = sweeping.look(run.packs)[0]
+    smaller = sweeping.squeezable(run.packs, sweeping.used(packs, needed(tmp_path)))
+    assert {pack.name for pack in smaller} == {pack.name for pack in packs}
+    freed, notes = sweeping.sweep(run.packs, smaller, lambda: needed(tmp_path))
+    assert notes == []
+    assert freed > 700_000  # three arrays of 240 kB, all of one value
+    assert sum(path.stat().st_size for path in run.packs.iterdir()) < 20_000
+    check(run)
+    assert sweeping.squeezable(run.packs, sweeping.used(sweeping.look(run.packs)[0], needed(tmp_path))) == []
+
+    remove_checkpoint(run.manifests()[0])
+    sweeping.sweep(run.packs, dead(tmp_path), lambda: needed(tmp_path))
+    assert sum(path.stat().st_size for path in run.packs.iterdir()) < 20_000
+    check(run)
+    run.take(3, 5)  # shares what is compressed
+    check(run)
+    assert sum(path.stat().st_size for path in run.packs.iterdir()) < 300_000
+
+
 def test_a_writer_that_shares_what_is_being_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """At each step of a writer a whole sweep comes between, which takes what the writer was about to share."""
     for step in ("refresh", "write_file", "write_manifest"):

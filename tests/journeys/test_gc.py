@@ -96,6 +96,24 @@ def test_a_budget_thins_all_runs_and_their_values_stay_right(two: Project, tmp_p
     check_values(two, tmp_path)
 
 
+def test_compressed_checkpoints_give_the_same_values(two: Project, tmp_path: Path) -> None:
+    before = two.state()
+    packs = sum(path.stat().st_size for path in two.store.glob("packs/*"))
+    counts = [checkpoints(two, run) for run in two.runs()]
+    proposed = json_of(two.command("gc", "--compress", "--dry-run", "--json"))
+    assert sum(path.stat().st_size for path in two.store.glob("packs/*")) == packs
+    told = two.command("gc", "--compress").stdout
+    assert f"{proposed['compressed_packs']} packs compressed" in told
+    size = sum(path.stat().st_size for path in two.store.rglob("*") if path.is_file())
+    assert size < proposed["bytes_before"]
+    assert abs(size - proposed["bytes_after"]) < 0.02 * proposed["bytes_before"]
+    assert sum(path.stat().st_size for path in two.store.glob("packs/*")) < 0.92 * packs
+    assert [checkpoints(two, run) for run in two.runs()] == counts
+    assert json_of(two.command("gc", "--compress", "--json"))["compressed_packs"] == 0
+    assert two.state() == before
+    check_values(two, tmp_path)
+
+
 def test_without_a_budget_no_checkpoint_goes_and_leftovers_do(two: Project, tmp_path: Path) -> None:
     run, gone = two.runs()
     before = sum(path.stat().st_size for path in two.store.glob("packs/*"))

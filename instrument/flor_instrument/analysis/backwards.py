@@ -19,7 +19,7 @@ from flor_instrument.analysis.scope_names import (
     words_read,
 )
 from flor_instrument.analysis.sites import ITEM_WRAPPERS, Project
-from flor_instrument.analysis.syntax import COMPREHENSIONS, FORS, FUNCTION_NODES, FunctionNode, tail
+from flor_instrument.analysis.syntax import COMPREHENSIONS, FORS, FUNCTION_NODES, FunctionNode, children, tail, walk
 
 _Event: TypeAlias = "tuple[Literal['read', 'bind'], str] | tuple[Literal['either'], list[_Event], list[_Event]]"
 # Context managers that let every exception pass.
@@ -127,8 +127,8 @@ class Backwards:
             return live - frozenset(other_bindings(node))
         if isinstance(node, ast.Global | ast.Nonlocal | ast.Pass):
             return live
-        children = [child for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr)]
-        return self._evaluate(children, live, exits)
+        operands = [child for child in children(node) if isinstance(child, ast.expr)]
+        return self._evaluate(operands, live, exits)
 
     def _aug_assign(self, node: ast.AugAssign, live: Names, exits: _Exits) -> Names:
         if isinstance(node.target, ast.Name):
@@ -163,7 +163,7 @@ class Backwards:
                 self._found |= head
             else:
                 self._found |= exhausted | (live if self._point == "exit" else NOTHING)
-            calls = [n for n in ast.walk(node.iter) if isinstance(n, ast.Call)]
+            calls = [n for n in walk(node.iter) if isinstance(n, ast.Call)]
             if any(tail(n.func) not in ITEM_WRAPPERS | {"loop", "range"} for n in calls):
                 self._found |= _reads(_events(node.iter, self._file)) | head
         if self._points.everywhere:
@@ -231,7 +231,7 @@ class Backwards:
             matched = self._block(case.body, live, exits)
             if case.guard is not None:
                 matched = self._evaluate([case.guard], matched | otherwise, exits)
-            parts = list(ast.walk(case.pattern))
+            parts = walk(case.pattern)
             captured = frozenset(name for n in parts for name in other_bindings(n))
             otherwise = (matched - captured) | otherwise
             otherwise = self._evaluate([n for n in parts if isinstance(n, ast.expr)], otherwise, exits)
@@ -240,7 +240,7 @@ class Backwards:
 
 def _parts(target: ast.expr) -> list[ast.expr]:
     """What is evaluated of a target to which nothing is assigned."""
-    return [n for n in ast.iter_child_nodes(target) if isinstance(n, ast.expr)]
+    return [n for n in children(target) if isinstance(n, ast.expr)]
 
 
 def _events(node: ast.AST, file: File) -> list[_Event]:
@@ -277,7 +277,7 @@ def _events(node: ast.AST, file: File) -> list[_Event]:
     elif isinstance(node, ast.Dict):
         found = all_of(n for pair in zip(node.keys, node.values, strict=True) for n in pair)
     else:
-        found = all_of(ast.iter_child_nodes(node))
+        found = all_of(children(node))
         if isinstance(node, ast.Call):
             found += [("read", word) for word in words_read(node)]
     return found

@@ -8,13 +8,7 @@ from collections.abc import Callable, Sequence
 from flor_instrument.analysis.definitions import Class, Function, Module
 from flor_instrument.analysis.index import Index
 from flor_instrument.analysis.points import Graph, LoopSite, Op, Point, Unit
-from flor_instrument.analysis.syntax import (
-    COMPREHENSIONS,
-    dotted,
-    only_value,
-    tail,
-    words,
-)
+from flor_instrument.analysis.syntax import COMPREHENSIONS, children, dotted, only_value, tail, walk, words
 
 EAGER = words("sum list tuple set dict sorted max min any all join fsum mean array stack cat tensor")
 CALL_THROUGH = frozenset({"fire.Fire", "typer.run", "absl.app.run", "asyncio.run", "cProfile.run"})
@@ -63,9 +57,7 @@ class Calls:
         return point
 
     def _loop_calls(self, node: ast.AST) -> list[ast.Call]:
-        return [
-            n for n in ast.walk(node) if isinstance(n, ast.Call) and self.index.is_flor(self.module, n.func, "loop")
-        ]
+        return [n for n in walk(node) if isinstance(n, ast.Call) and self.index.is_flor(self.module, n.func, "loop")]
 
     def _node(self) -> ast.AST:
         return self.unit.node if isinstance(self.unit, Function) else self.unit.tree
@@ -96,7 +88,7 @@ class Calls:
             if isinstance(node.ctx, ast.Load):
                 self._mention(node)
         else:
-            for child in ast.iter_child_nodes(node):
+            for child in children(node):
                 if isinstance(child, ast.expr):
                     self.expr(child)
 
@@ -138,7 +130,7 @@ class Calls:
         saved_here, saved_graph = self.here, self.graph
         self.graph = Graph(self.unit, Point(), Point(), Point())
         self.here = Point()
-        for child in ast.iter_child_nodes(node):
+        for child in children(node):
             if isinstance(child, ast.expr):
                 self.expr(child)
             elif isinstance(child, ast.comprehension):
@@ -185,11 +177,11 @@ class Calls:
 
     def _loop_is_named(self, node: ast.Call) -> bool:
         for name, values in self.scopes[0].items():
-            if len(values) == 1 and values[0] is not None and node in ast.walk(values[0]):
-                uses = [n for n in ast.walk(self._node()) if isinstance(n, ast.Name) and n.id == name]
+            if len(values) == 1 and values[0] is not None and node in walk(values[0]):
+                uses = [n for n in walk(self._node()) if isinstance(n, ast.Name) and n.id == name]
                 loops = [
                     n
-                    for n in ast.walk(self._node())
+                    for n in walk(self._node())
                     if isinstance(n, ast.For) and isinstance(n.iter, ast.Name) and n.iter.id == name
                 ]
                 return len(uses) == 2 and len(loops) == 1

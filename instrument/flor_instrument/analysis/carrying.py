@@ -16,7 +16,7 @@ from flor_instrument.analysis.changes import Changes, Kind
 from flor_instrument.analysis.patched_file import FUNCTIONS, LOOPS, root_of
 from flor_instrument.analysis.paths_taken import Place
 from flor_instrument.analysis.places import loop_levels, where
-from flor_instrument.analysis.syntax import FUNCTION_NODES, all_nodes, own_nodes, parsed
+from flor_instrument.analysis.syntax import FUNCTION_NODES, all_nodes, own_nodes, parsed, walk
 
 OUTSIDE = frozenset({Place.BEFORE, Place.BETWEEN, Place.AFTER})
 
@@ -199,7 +199,7 @@ class _Check(Changes):
         uses = self.uses(scope, name)
         binders = self.binders(scope, name)
         loops = self._loops(scope)
-        inner = {node for loop, _, _ in loops for node in ast.walk(loop)}
+        inner = {node for loop, _, _ in loops for node in walk(loop)}
         outside = [b for b in binders if b not in inner]
         kept = [b for b in binders if not isinstance(self.parent.get(b), ast.AugAssign)]
         values = [self.bound_value(b) for b in kept]
@@ -231,7 +231,7 @@ class _Check(Changes):
         may_main: bool,
         may_nested: bool,
     ) -> None:
-        inside = set(ast.walk(loop)) - {loop}
+        inside = set(walk(loop)) - {loop}
         values = [self.bound_value(b) for b in binders if b not in inside]
         kind = max((self.kind(v) if v is not None else Kind.OBJECT for v in values), default=Kind.FIXED)
         rebound = [b for b in binders if b in inside]

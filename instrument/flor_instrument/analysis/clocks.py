@@ -7,7 +7,7 @@ import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from flor_instrument.analysis.syntax import all_nodes, parsed
+from flor_instrument.analysis.syntax import all_nodes, parsed, walk
 
 _MODULES = {
     "time",
@@ -187,7 +187,7 @@ def _flows(source: bytes) -> frozenset[tuple[str, str]]:
 def _goes_into(method: ast.FunctionDef, imported: set[str]) -> set[str]:
     """The attributes of its object that the first argument of a method flows into."""
     own = method.args.args[0].arg
-    nodes = list(ast.walk(method))
+    nodes = walk(method)
     bound = {(target, _read(value)) for node in nodes for target, value in _bindings(node)}
     tainted = _closed(bound, {method.args.args[1].arg}, imported)
     return {
@@ -229,7 +229,7 @@ def _bindings(node: ast.AST) -> list[tuple[str, ast.expr]]:
     if isinstance(node, (ast.AugAssign, ast.AnnAssign, ast.NamedExpr)) and node.value is not None:
         return [(name, node.value) for name in _targets(node.target)]
     if isinstance(node, ast.FunctionDef):
-        returned = [n.value for n in ast.walk(node) if isinstance(n, ast.Return) and n.value is not None]
+        returned = [n.value for n in walk(node) if isinstance(n, ast.Return) and n.value is not None]
         return [(node.name, value) for value in returned]
     return []
 
@@ -263,7 +263,7 @@ def _last(node: ast.expr) -> str | None:
 
 
 def _read(value: ast.expr) -> _Read:
-    nodes = list(ast.walk(value))
+    nodes = walk(value)
     return _Read(
         frozenset(node.id for node in nodes if isinstance(node, ast.Name)),
         frozenset(node.attr for node in nodes if isinstance(node, ast.Attribute)),

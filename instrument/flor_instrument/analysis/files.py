@@ -15,7 +15,7 @@ from flor_instrument.analysis.scope_names import (
     other_bindings,
     scan,
 )
-from flor_instrument.analysis.syntax import FUNCTION_NODES, FunctionNode, dotted
+from flor_instrument.analysis.syntax import FUNCTION_NODES, FunctionNode, children, dotted, walk
 
 # Calls that use up a generator expression before they return.
 _EAGER = frozenset({"sum", "list", "tuple", "set", "frozenset", "dict", "sorted", "max", "min", "any", "all"})
@@ -59,8 +59,8 @@ class File:
         self.tree = tree
         self.scopes: dict[ast.AST, ScopeNames] = {}
         self.free: dict[ast.AST, tuple[Names, Names]] = {}
-        self.nodes = list(ast.walk(tree))
-        self.parent = {child: node for node in self.nodes for child in ast.iter_child_nodes(node)}
+        self.nodes = walk(tree)
+        self.parent = {child: node for node in self.nodes for child in children(node)}
         self.units = [Unit(self, None, tree, None)]
         self.classes = [n.name for n in self.nodes if isinstance(n, ast.ClassDef)]
         self._collect(tree, "", None)
@@ -79,7 +79,7 @@ class File:
         self.lazy_generators = {n for n in self.nodes if isinstance(n, ast.GeneratorExp) and not self._is_eager(n)}
 
     def _collect(self, node: ast.AST, prefix: str, owner: ast.ClassDef | None) -> None:
-        for child in ast.iter_child_nodes(node):
+        for child in children(node):
             if isinstance(child, FUNCTION_NODES):
                 qualname = prefix + child.name
                 self.units.append(Unit(self, qualname, child, owner))
@@ -121,7 +121,7 @@ class File:
 
 def _has_bare_call(node: ast.AST, file: File, names: set[str]) -> bool:
     """Whether one of the built-in functions is called without an argument, or handed on."""
-    for n in ast.walk(node):
+    for n in walk(node):
         if isinstance(n, ast.Name) and n.id in names and n.id not in file.bound and isinstance(n.ctx, ast.Load):
             call = file.parent.get(n)
             if not (isinstance(call, ast.Call) and call.func is n and call.args):

@@ -15,7 +15,7 @@ from flor_instrument.analysis.calls import Calls
 from flor_instrument.analysis.definitions import Function
 from flor_instrument.analysis.index import Index
 from flor_instrument.analysis.points import LoopSite, Op, Point, Unit
-from flor_instrument.analysis.syntax import FUNCTION_NODES, only_value, tail, words
+from flor_instrument.analysis.syntax import FUNCTION_NODES, children, only_value, tail, walk, words
 
 WRAPPERS = words("enumerate zip tqdm trange track progress_bar progress islice takewhile alive_it")
 SWALLOWING = frozenset({"suppress", "raises", "ExitStack", "assertRaises"})
@@ -115,7 +115,7 @@ class Builder(Calls):
                 if module is not None and module is not self.module:
                     self._call((module,), certain=False)
         else:
-            for child in ast.iter_child_nodes(node):
+            for child in children(node):
                 if isinstance(child, ast.expr) and not (isinstance(node, ast.AnnAssign) and child is node.annotation):
                     self.expr(child)
         self._evaluated(node)
@@ -303,7 +303,7 @@ class Builder(Calls):
         source: ast.expr = node.iter
         if isinstance(source, ast.Name):
             value = only_value(self.scopes[:1], source.id)
-            uses = [n for n in ast.walk(self._node()) if isinstance(n, ast.Name) and n.id == source.id]
+            uses = [n for n in walk(self._node()) if isinstance(n, ast.Name) and n.id == source.id]
             if value is not None and len(uses) == 2:
                 source = value
         calls = self._loop_calls(source)
@@ -316,7 +316,7 @@ class Builder(Calls):
             if not (isinstance(inner, ast.Call) and tail(inner.func) in WRAPPERS):
                 self._odd(node, f"flor.loop is wrapped in `{ast.unparse(inner)[:60]}`")
                 break
-            within = [a for a in (*inner.args, *(k.value for k in inner.keywords)) if calls[0] in ast.walk(a)]
+            within = [a for a in (*inner.args, *(k.value for k in inner.keywords)) if calls[0] in walk(a)]
             if not within:
                 self._odd(node, "flor.loop stands in an unknown expression")
                 break

@@ -10,7 +10,7 @@ import ast
 from collections.abc import Iterable, Mapping, Sequence
 
 from flor_instrument.analysis.changes import PURE_BUILTINS
-from flor_instrument.analysis.syntax import tail, words
+from flor_instrument.analysis.syntax import all_nodes, children, parsed, tail, walk, words
 
 # Of tensors, arrays, numbers, strings and modules alike.
 _METHODS = words(
@@ -53,13 +53,13 @@ def possible_effect(files: Mapping[str, bytes], placed: Mapping[str, Sequence[tu
     `placed`: for each file the first and last lines of what was added. Everything that is not known is a reason.
     """
     try:
-        trees = {path: ast.parse(source) for path, source in files.items()}
+        trees = {path: parsed(source) for path, source in files.items()}
     except (SyntaxError, ValueError, RecursionError):
         return "a source cannot be parsed"
     defined = {
         node.name
         for tree in trees.values()
-        for node in ast.walk(tree)
+        for node in all_nodes(tree)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
     }
     for path, ranges in placed.items():
@@ -73,16 +73,16 @@ def possible_effect(files: Mapping[str, bytes], placed: Mapping[str, Sequence[tu
 
 class _File:
     def __init__(self, tree: ast.Module, ranges: Sequence[tuple[int, int]], defined: set[str]) -> None:
-        self._tree = tree
+        self._nodes = all_nodes(tree)
         self._ranges = ranges
         self._defined = defined
-        self._added = [n for n in ast.walk(tree) if isinstance(n, ast.stmt) and self._is_added(n)]
+        self._added = [n for n in self._nodes if isinstance(n, ast.stmt) and self._is_added(n)]
         self._libraries = self._imported()
         self._own = self._bound_by_added()
         self._lists = self._only_displays()
 
     def problem(self) -> str | None:
-        inner = {id(child) for node in self._added for child in ast.walk(node) if child is not node}
+        inner = {id(child) for node in self._added for child in walk(node) if child is not node}
         for node in self._added:
             if id(node) not in inner:
                 found = self._statement(node)
@@ -96,7 +96,7 @@ class _File:
     def _imported(self) -> dict[str, str]:
         """Names that stand for a library or something of it, with the library."""
         found = {}
-        for node in ast.walk(self._tree):
+        for node in self._nodes:
             if isinstance(node, ast.Import):
                 for alias in node.names:
                     found[alias.asname or alias.name.partition(".")[0]] = alias.name.partition(".")[0]
@@ -107,10 +107,10 @@ class _File:
 
     def _bound_by_added(self) -> set[str]:
         """Names that the added code alone binds and uses."""
-        mine = {id(n) for node in self._added for n in ast.walk(node)}
+        mine = {id(n) for node in self._added for n in walk(node)}
         names: set[str] = set()
         others: set[str] = set()
-        for node in ast.walk(self._tree):
+        for node in self._nodes:
             if isinstance(node, ast.Name):
                 if id(node) not in mine:
                     others.add(node.id)
@@ -125,21 +125,21 @@ class _File:
     def _only_displays(self) -> set[str]:
         """Names that are only ever bound to a list, tuple or dict written out: to run over them changes nothing."""
         shown: dict[str, bool] = {}
-        for node in ast.walk(self._tree):
+        for node in self._nodes:
             if isinstance(node, ast.Assign):
                 plain = isinstance(node.value, ast.List | ast.Tuple | ast.Dict | ast.ListComp | ast.DictComp)
                 for target in node.targets:
-                    for name in ast.walk(target):
+                    for name in walk(target):
                         if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store):
                             shown[name.id] = shown.get(name.id, True) and plain and name is target
         stored = [
             n.id
-            for node in ast.walk(self._tree)
+            for node in self._nodes
             if isinstance(node, ast.For | ast.With | ast.AugAssign | ast.NamedExpr | ast.comprehension)
-            for n in ast.walk(getattr(node, "target", node))
+            for n in walk(getattr(node, "target", node))
             if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store) and not isinstance(node, ast.With)
         ]
-        given = [node.arg for node in ast.walk(self._tree) if isinstance(node, ast.arg)]
+        given = [node.arg for node in self._nodes if isinstance(node, ast.arg)]
         return {name for name, plain in shown.items() if plain} - {*stored, *given}
 
     # -- statements ----------------------------------------------------------------------------------------------------
@@ -173,7 +173,7 @@ class _File:
 
     def _targets(self, targets: Iterable[ast.expr]) -> str | None:
         for target in targets:
-            for node in ast.walk(target):
+            for node in walk(target):
                 if isinstance(node, ast.Name):
                     if node.id not in self._own:
                         return f"it binds {node.id}, which is used elsewhere"
@@ -207,7 +207,7 @@ class _File:
             ast.List, ast.Dict, ast.Set, ast.Slice, ast.keyword,
         )  # fmt: skip
         if isinstance(node, known):
-            return self._all(ast.iter_child_nodes(node))
+            return self._all(children(node))
         return f"it is not known what `{ast.unparse(node)}` does"
 
     def _all(self, nodes: Iterable[ast.AST | None]) -> str | None:

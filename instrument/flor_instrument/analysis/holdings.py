@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from flor_instrument.analysis.definitions import Class, Function, Module
-from flor_instrument.analysis.syntax import FUNCTION_NODES, LEAVES, FunctionNode, dotted, tail, words
+from flor_instrument.analysis.syntax import FUNCTION_NODES, LEAVES, FunctionNode, children, dotted, tail, walk, words
 
 if TYPE_CHECKING:
     from flor_instrument.analysis.index import Index
@@ -82,7 +82,7 @@ class Holdings:
                 found |= self.values(module, function, arg)
             return found
         found = set()
-        for child in ast.iter_child_nodes(node):
+        for child in children(node):
             if isinstance(child, ast.expr):
                 found |= self.values(module, function, child)
             elif isinstance(child, ast.comprehension):
@@ -135,7 +135,7 @@ class Holdings:
     def _flow(
         self, module: Module, node: ast.AST, function: Function | None, functions: dict[FunctionNode, Function]
     ) -> None:
-        for child in ast.iter_child_nodes(node):
+        for child in children(node):
             if isinstance(child, LEAVES):
                 continue
             self._flow_one(module, child, function)
@@ -156,7 +156,7 @@ class Holdings:
             nodes = self._target_nodes(module, function, node.optional_vars)
             self._link(nodes, {*values(node.context_expr), "__enter__"})
         elif isinstance(node, ast.Match):
-            names = {n.name for n in ast.walk(node) if isinstance(n, ast.MatchAs | ast.MatchStar) and n.name}
+            names = {n.name for n in walk(node) if isinstance(n, ast.MatchAs | ast.MatchStar) and n.name}
             self._link(names, values(node.subject))
         elif isinstance(node, ast.Return | ast.Yield | ast.YieldFrom) and function is not None:
             self._link([function.name], values(node.value))

@@ -21,6 +21,7 @@ from flor_instrument.analysis.syntax import (
     FunctionNode,
     all_nodes,
     bindings,
+    children,
     dotted,
     own_nodes,
     parsed,
@@ -125,7 +126,7 @@ class Index:
         return name.endswith(("methodcaller", "attrgetter"))
 
     def _read(self, module: Module, node: ast.AST, owner: Class | None, parent: Function | None) -> None:
-        for child in ast.iter_child_nodes(node):
+        for child in children(node):
             if isinstance(child, FUNCTION_NODES):
                 lazy = isinstance(child, ast.AsyncFunctionDef) or any(
                     isinstance(n, ast.Yield | ast.YieldFrom) for n in own_nodes(child)

@@ -5,7 +5,16 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator, Sequence
 
-from flor_instrument.analysis.syntax import COMPREHENSIONS, FUNCTION_NODES, all_nodes, bound_names, own_nodes, tail
+from flor_instrument.analysis.syntax import (
+    COMPREHENSIONS,
+    FUNCTION_NODES,
+    all_nodes,
+    bound_names,
+    children,
+    own_nodes,
+    tail,
+    walk,
+)
 
 FUNCTIONS = (*FUNCTION_NODES, ast.Lambda)
 LOOPS = (ast.For, ast.AsyncFor, ast.While)
@@ -35,10 +44,10 @@ class PatchedFile:
         self.parent: dict[ast.AST, ast.AST] = {}
         nodes = all_nodes(tree)
         for node in nodes:
-            for child in ast.iter_child_nodes(node):
+            for child in children(node):
                 self.parent[child] = node
         self.top = self._inserted(ranges)
-        self.inserted: set[ast.AST] = {n for s in self.top for n in ast.walk(s)}
+        self.inserted: set[ast.AST] = {n for s in self.top for n in walk(s)}
         self.functions: dict[str, list[ast.FunctionDef | ast.AsyncFunctionDef]] = {}
         for node in nodes:
             if isinstance(node, FUNCTION_NODES):
@@ -239,7 +248,7 @@ def _for_binds(statement: ast.stmt, name: str) -> bool:
     for inner in statement.body:
         if _binds(inner, name):
             return True
-        if any(isinstance(n, ast.Break | ast.Continue | ast.Return) for n in ast.walk(inner)):
+        if any(isinstance(n, ast.Break | ast.Continue | ast.Return) for n in walk(inner)):
             return False
     return False
 

@@ -12,7 +12,7 @@ from flor_instrument.analysis.definitions import Module
 from flor_instrument.analysis.index import Index, index_of
 from flor_instrument.analysis.paths_taken import LostLoopError, Place, paper_run
 from flor_instrument.analysis.points import LoopSite, Op, Unit
-from flor_instrument.analysis.syntax import own_nodes, tail
+from flor_instrument.analysis.syntax import children, own_nodes, tail, walk
 
 # `model.eval()` is a method of every torch module, and no eval.
 _RUNTIME_IMPORTS = re.compile(
@@ -65,7 +65,7 @@ def _statements_at(tree: ast.Module, line: int) -> list[ast.stmt]:
             first, last = _header_lines(node)
             if first <= line <= last:
                 found.append(node)
-        for child in ast.iter_child_nodes(node):
+        for child in children(node):
             # What a decorator wraps begins below it.
             decorators = getattr(child, "decorator_list", ())
             first = min((one.lineno for one in decorators), default=getattr(child, "lineno", line))
@@ -166,7 +166,7 @@ def loop_levels(files: Mapping[str, bytes], script: str, path: str) -> dict[int,
     levels: dict[int, tuple[bool, bool]] = {}
     for module in modules:
         if module.path == path:
-            for node in ast.walk(module.tree):
+            for node in walk(module.tree):
                 if isinstance(node, ast.For | ast.AsyncFor) and _mentions_loop(index, module, node):
                     levels[node.lineno] = (True, True)
     try:
@@ -183,7 +183,7 @@ def loop_levels(files: Mapping[str, bytes], script: str, path: str) -> dict[int,
 
 
 def _mentions_loop(index: Index, module: Module, node: ast.For | ast.AsyncFor) -> bool:
-    return any(isinstance(n, ast.Call) and index.is_flor(module, n.func, "loop") for n in ast.walk(node.iter))
+    return any(isinstance(n, ast.Call) and index.is_flor(module, n.func, "loop") for n in walk(node.iter))
 
 
 def _spans(node: ast.expr, line: int) -> bool:
@@ -191,4 +191,4 @@ def _spans(node: ast.expr, line: int) -> bool:
 
 
 def _logs(node: ast.AST) -> bool:
-    return any(isinstance(n, ast.Call) and tail(n.func) == "log" for n in ast.walk(node))
+    return any(isinstance(n, ast.Call) and tail(n.func) == "log" for n in walk(node))

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
-from flor_instrument.analysis.syntax import COMPREHENSIONS, FUNCTION_NODES
+from flor_instrument.analysis.syntax import COMPREHENSIONS, FUNCTION_NODES, children, walk
 
 if TYPE_CHECKING:
     from flor_instrument.analysis.files import File
@@ -60,7 +60,7 @@ class ScopeNames(ast.NodeVisitor):
             return
         if isinstance(node, COMPREHENSIONS):
             self.visit(node.generators[0].iter)
-            self.binds |= {n.target.id for n in ast.walk(node) if isinstance(n, ast.NamedExpr)}
+            self.binds |= {n.target.id for n in walk(node) if isinstance(n, ast.NamedExpr)}
             self.inner.append(node)
             return
         if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
@@ -94,7 +94,7 @@ def headers(node: ast.AST) -> list[ast.AST]:
     elif isinstance(node, (*FUNCTION_NODES, ast.Lambda)):
         if isinstance(node, FUNCTION_NODES):
             found = [*node.decorator_list, node.returns]
-            found += [a.annotation for a in ast.walk(node.args) if isinstance(a, ast.arg)]
+            found += [a.annotation for a in walk(node.args) if isinstance(a, ast.arg)]
         found += [*node.args.defaults, *node.args.kw_defaults]
     return [n for n in found if n is not None]
 
@@ -116,14 +116,14 @@ def scan(node: ast.AST, file: File) -> ScopeNames:
         scope = file.scopes[node] = ScopeNames(file)
         scope.visit_all(_insides(node))
         if isinstance(node, (*FUNCTION_NODES, ast.Lambda)):
-            scope.binds |= {arg.arg for arg in ast.walk(node.args) if isinstance(arg, ast.arg)}
+            scope.binds |= {arg.arg for arg in walk(node.args) if isinstance(arg, ast.arg)}
     return file.scopes[node]
 
 
 def _hidden(node: ast.AST, file: File) -> Names:
     """The names that mean something else inside a scope than around it."""
     if isinstance(node, COMPREHENSIONS):  # what `:=` binds there belongs to the scope around it
-        return scan(node, file).locals() - {n.target.id for n in ast.walk(node) if isinstance(n, ast.NamedExpr)}
+        return scan(node, file).locals() - {n.target.id for n in walk(node) if isinstance(n, ast.NamedExpr)}
     return scan(node, file).locals()
 
 
@@ -168,15 +168,13 @@ def words_read(call: ast.Call) -> set[str]:
     if not isinstance(call.func, ast.Attribute) or call.func.attr not in _NAME_READERS:
         return set()
     arguments = (*call.args, *(k.value for k in call.keywords))
-    texts = [
-        n.value for a in arguments for n in ast.walk(a) if isinstance(n, ast.Constant) and isinstance(n.value, str)
-    ]
+    texts = [n.value for a in arguments for n in walk(a) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
     return {word for text in texts for word in re.findall(r"\w+", text)}
 
 
 def inline(node: ast.AST) -> Iterator[ast.AST]:
     """Everything below a node that runs where it stands: no bodies of functions and lambdas, but those of classes."""
-    below = headers(node) if isinstance(node, (*FUNCTION_NODES, ast.Lambda)) else list(ast.iter_child_nodes(node))
+    below = headers(node) if isinstance(node, (*FUNCTION_NODES, ast.Lambda)) else children(node)
     for child in below:
         yield child
         yield from inline(child)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from flor_instrument.analysis.files import Unit, chain
 from flor_instrument.analysis.scope_names import other_bindings
 from flor_instrument.analysis.sites import ITEM_WRAPPERS, Project
-from flor_instrument.analysis.syntax import COMPREHENSIONS, FORS, FUNCTION_NODES, tail
+from flor_instrument.analysis.syntax import COMPREHENSIONS, FORS, FUNCTION_NODES, tail, walk
 
 # Calls that use an argument without keeping it.
 _BORROWERS = frozenset({
@@ -22,7 +22,7 @@ def is_shared(project: Project, unit: Unit, name: str) -> bool:
     parent = unit.file.parent
     mains = {loop for points in project.mains.values() for loop in points.loops}
     if not isinstance(unit.node, ast.Module) and any(
-        isinstance(n, ast.arg) and n.arg == name for n in ast.walk(unit.node.args)
+        isinstance(n, ast.arg) and n.arg == name for n in walk(unit.node.args)
     ):
         return True
     for node in unit.inline():

@@ -11,7 +11,7 @@ from typing import Literal
 from flor_instrument.analysis.files import File, Points, Unit, chain, root_name
 from flor_instrument.analysis.reach import Reach
 from flor_instrument.analysis.scope_names import NOTHING, Names, inline
-from flor_instrument.analysis.syntax import FORS, tail
+from flor_instrument.analysis.syntax import FORS, tail, walk
 
 Point = Literal["start", "exit", "end"]
 # Calls that pass a loop's items on one by one.
@@ -114,7 +114,7 @@ class Project:
         if not isinstance(target, ast.Name):
             self.lost = True
             return
-        uses = [n for n in ast.walk(unit.node) if isinstance(n, ast.Name) and n.id == target.id and n is not target]
+        uses = [n for n in walk(unit.node) if isinstance(n, ast.Name) and n.id == target.id and n is not target]
         inline = set(unit.inline())
         loops = set()
         for use in uses:

@@ -24,7 +24,44 @@ def parsed(source: bytes) -> ast.Module:
 @functools.lru_cache(maxsize=16)
 def all_nodes(tree: ast.Module) -> tuple[ast.AST, ...]:
     """Every node of a file, breadth first."""
-    return tuple(ast.walk(tree))
+    return tuple(walk(tree))
+
+
+_PLAIN = frozenset(["id", "attr", "arg", "kind", "type_comment", "level", "module", "asname", "conversion", "simple"])
+
+
+class _Fields(dict[type[ast.AST], tuple[str, ...]]):
+    """The fields of a kind of node that may hold nodes."""
+
+    def __missing__(self, kind: type[ast.AST]) -> tuple[str, ...]:
+        self[kind] = found = tuple(name for name in kind._fields if name not in _PLAIN)
+        return found
+
+
+_FIELDS = _Fields()
+
+
+def children(node: ast.AST) -> list[ast.AST]:
+    """As `ast.iter_child_nodes`, in a fraction of the time: the analysis of a file looks at each node many times."""
+    found: list[ast.AST] = []
+    for name in _FIELDS[node.__class__]:
+        value = getattr(node, name, None)
+        if value.__class__ is list:
+            found += [item for item in value if isinstance(item, ast.AST)]
+        elif isinstance(value, ast.AST):
+            found.append(value)
+    return found
+
+
+def walk(node: ast.AST) -> list[ast.AST]:
+    """As `ast.walk`, breadth first, in a fraction of the time."""
+    found = [node]
+    for current in found:
+        if not isinstance(current, LEAVES):
+            found += children(current)
+        elif isinstance(current, ast.Name):
+            found.append(current.ctx)
+    return found
 
 
 def words(text: str) -> frozenset[str]:
@@ -54,12 +91,12 @@ def tail(node: ast.expr) -> str:
 
 def own_nodes(node: ast.AST) -> Iterator[ast.AST]:
     """Everything below a node that runs as part of it: no bodies of nested functions, classes, lambdas."""
-    rest = list(ast.iter_child_nodes(node))[::-1]
+    rest = children(node)[::-1]
     while rest:
         child = rest.pop()
         yield child
         if not isinstance(child, _ENDS):
-            rest += list(ast.iter_child_nodes(child))[::-1]
+            rest += children(child)[::-1]
 
 
 def bound_names(target: ast.expr) -> Iterator[str]:
