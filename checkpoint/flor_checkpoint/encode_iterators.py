@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import io
 import threading
 import types
 import warnings
@@ -72,7 +74,7 @@ def _is_elsewhere(walker: Walker, thing: object) -> bool:
         return True
     cls = type(thing)
     kind = walker.book.kind(cls)
-    if kind == "file" or (kind == "own_iterator" and _is_fed(thing)):
+    if kind in ("file", "csv_writer") or (kind == "own_iterator" and _is_fed(thing)):
         return True
     if kind != "keep" or issubclass(cls, types.ModuleType):
         return False
@@ -113,10 +115,19 @@ def _file(walker: Walker, thing: Any, nid: int) -> Node:
         return walker.lost(nid, f"a file in the middle of being read cannot be captured: {error}")
 
 
+def _csv_writer(walker: Walker, thing: Any, nid: int) -> Node:
+    """It holds nothing but where it writes to: into a file it stays as it is, like the file."""
+    targets = [getattr(held, "__self__", None) for held in gc.get_referents(thing)]
+    if any(isinstance(target, io.TextIOWrapper) for target in targets):
+        return ("keep", "_csv.writer", None, True)
+    return walker.lost(nid, "a csv.writer into something else than a file cannot be captured")
+
+
 HANDLERS: Handlers = {
     "iterator": _iterator,
     "own_iterator": _own_iterator,
     "generator": _generator,
     "workers": _workers,
     "file": _file,
+    "csv_writer": _csv_writer,
 }

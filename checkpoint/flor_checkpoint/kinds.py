@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import copyreg
+import csv
 import functools
 import io
 import itertools
@@ -83,6 +84,7 @@ HELD_KINDS = frozenset(
         "class",
         "keep",
         "file",
+        "csv_writer",
         "named",
         "builtin",
         "method",
@@ -143,6 +145,7 @@ _BUILTIN: dict[type, str] = {
     random.SystemRandom: "keep",
     io.StringIO: "opaque",
     io.BytesIO: "opaque",
+    type(csv.writer(io.StringIO())): "csv_writer",
 }
 
 

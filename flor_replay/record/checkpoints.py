@@ -181,6 +181,9 @@ class _MainLoop:
         # The exit of the last nested loop may be a moment old: the end shares what it copied.
         if complete and (self._always or self._wanted or (policy is not None and policy.due_at_end())):
             self._capture({"at": "end", "index": self.level.index + 1})
+        elif end == "closed" and self.level.index >= 0 and policy is not None and (self._always or policy.due_at_end()):
+            # Nothing can be entered here: what follows a ``break`` is not what follows the last iteration. It proves a replay.
+            self._capture({"at": "left", "index": self.level.index})
         self._finish_group()
         self.close()
 
@@ -232,7 +235,7 @@ class _MainLoop:
         spaces, functions, unseen = frames.namespaces(self._session.root, self._session.explicit)
         where = {"loop": self._name, "occurrence": self.level.occurrence, "ordinal": self._ordinal, **point}
         where["files"] = frames.files_of(self._session.root, spaces, functions)
-        running = self._running()
+        running = self._running() if point["at"] != "left" else {}
         where["running"] = bool(running)
         if self._foreign is not None:
             unseen += [f"{name}, an attribute of an installed module" for name in self._foreign.changed()]

@@ -271,15 +271,21 @@ class Replayer:
                 self._proof.reached(outer, f"exit {loop.name}", outer.index)
         self._skipped = None
         if main is None or loop.level is not main:
-            if end == "exhausted" and loop.depth == 0:
-                self._proof.reached(loop, "end", loop.index + 1)
+            if loop.depth == 0:
+                self._ended(loop, end)
             return
-        if end == "exhausted" and self._segment.end is None:
-            self._proof.reached(loop, "end", loop.index + 1)
+        if self._segment.end is None and (end == "exhausted" or self._true or self._segment.kind == "whole"):
+            self._ended(loop, end)
         self._region = "suffix"
         # A loop that was left may have been left by an exception: the script goes on, and shows it.
         if self._segment.kind == "part" and not self._segment.suffix and end == "exhausted":
             self._finish(self._session)
+
+    def _ended(self, loop: LoopIterator, end: str) -> None:
+        if end == "exhausted":
+            self._proof.reached(loop, "end", loop.index + 1)
+        else:
+            self._proof.reached(loop, "left", loop.index)
 
     # -- state ---------------------------------------------------------------------------------------------------------
 

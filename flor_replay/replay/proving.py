@@ -69,11 +69,11 @@ class StateProof:
         """`loop` has come, in the run's own state, to where a checkpoint may have been taken.
 
         "start": it is about to draw the item of iteration `index`; "exit NAME": the loop NAME in `index` has ended;
-        "end": it has none left.
+        "end": it has none left; "left": it was left in `index`, by ``break`` or otherwise.
         """
         if self._restorer is None or loop.level is not self._loop or self.told["different"]:
             return
-        if not self.told["open"] and (at != "end" or not self._task.prove):
+        if not self.told["open"] and (at not in ("end", "left") or not self._task.prove):
             return
         manifest = self._all().get((self._ordinal, at, index))
         if manifest is None or not self._affordable():
@@ -92,17 +92,20 @@ class StateProof:
             snapshot = load(
                 manifest, Path(layout.packs(self._task.store)), trust=layout.trusted(self._task.store, self._task.run)
             )
-            found = self._restorer.differences(snapshot, self._namespaces(loop), but=unread, clocked=clocked)
+            now = self._namespaces(loop if at != "left" else None)
+            found = self._restorer.differences(snapshot, now, but=unread, clocked=clocked)
         except Exception:  # a broken checkpoint proves nothing, and spoils nothing
             return
-        if found.names:
+        if found.names and at == "left":
+            pass  # when Python lets go of a loop that was left is not for sure: it may have been later in one of the two
+        elif found.names:
             self.told["different"] = list(found.names)
             self.told["of_model"] = found.of_model
             self.told["at"] = f"the {at.partition(' ')[0]} of iteration {index}" if at != "end" else "the loop's end"
         else:
             self.told["compared"] += 1
             self.told["open"] = False
-            self._ended = at == "end"
+            self._ended = at in ("end", "left")
         self._spent += perf_counter() - began
 
     def _affordable(self) -> bool:
@@ -111,9 +114,9 @@ class StateProof:
             return True
         return self._spent <= FREE_SECONDS + SHARE * (perf_counter() - self._began)
 
-    def _namespaces(self, loop: LoopIterator) -> dict[str, dict[str, object]]:
+    def _namespaces(self, loop: LoopIterator | None) -> dict[str, dict[str, object]]:
         spaces, _, _ = frames.namespaces(self._session.root, self._session.explicit)
-        running = loop.running
+        running = loop.running if loop is not None else {}
         return {**spaces, "loop": running} if running else spaces
 
     def _all(self) -> dict[tuple[int, str, int], Manifest]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import weakref
 from pathlib import Path
 
@@ -85,3 +87,15 @@ def test_what_stood_at_loop_entry_keeps_its_identity(store):
     assert seen() is not None
     assert [entry.path for entry in store.take(capturer, names).not_captured] == ["frame:0.hook"]
     capturer.close()
+
+
+def test_a_csv_writer_stays_like_its_file_and_one_into_memory_is_lost(store, tmp_path):
+    with open(tmp_path / "log.csv", "w", newline="") as file:
+        names = {
+            "into_file": csv.writer(file),
+            "by_name": csv.DictWriter(file, ["a"]),
+            "into_memory": csv.writer(io.StringIO()),
+            "reader": csv.reader(io.StringIO("a,b")),
+        }
+        found = holders(store, names)
+    assert sorted(found) == ["frame:0.into_memory", "frame:0.reader"]

@@ -326,3 +326,59 @@ def test_a_run_that_was_killed_is_filled_as_far_as_it_came(project: Project) -> 
     assert "exact" in project.command("add-log", "train.py", "--yes").stderr
     assert len(project.values("w")) == 3  # the fourth iteration was not completed
     assert len(Path(project.runs()[0].folder.output).read_text().splitlines()) == 4
+
+
+LEFT = """
+import random
+import torch
+
+torch.manual_seed(0)
+random.seed(0)
+net = torch.nn.Linear(4, 1)
+optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
+for epoch in range(50):
+    loss = net(torch.randn(8, 4)).square().mean()
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    if epoch == 4:
+        break
+else:
+    raise SystemExit("it was not left")
+weight = float(net.weight.sum())
+"""
+
+
+def test_a_loop_that_is_left_is_proven_by_the_state_in_which_it_was_left(project: Project, tmp_path: Path) -> None:
+    project.commit("plain", {"train.py": LEFT})
+    project.command("run", "train.py")
+    with_statements = (
+        LEFT.replace("import random", "import flor\nimport random").replace(
+            "    if epoch == 4", "    flor.log('norm', float(net.weight.norm()))\n    if epoch == 4"
+        )
+        + "flor.log('weight', weight)\n"
+    )
+    project.write({"train.py": with_statements})
+    project.command("add-log", "train.py", "--yes")
+    (replay,) = project.replays()
+    assert replay.fidelity["verdict"] == "exact"
+    assert replay.info["states"]["compared"] == 1
+    assert replay.info["segment"]["end"] is None
+
+    truth = Project(tmp_path / "truth")
+    truth.commit("with", {"train.py": with_statements})
+    truth.command("run", "train.py")
+    for name in ("norm", "weight"):
+        assert project.values(name) == truth.values(name) != []
+
+
+def test_another_state_when_a_loop_is_left_proves_nothing(project: Project) -> None:
+    """What the statement draws changes the weights that come after, and is not called exact."""
+    project.commit("plain", {"train.py": LEFT})
+    project.command("run", "train.py")
+    changed = LEFT.replace("import random", "import flor\nimport random").replace(
+        "    if epoch == 4", "    flor.log('drawn', float(torch.rand(())))\n    if epoch == 4"
+    )
+    project.write({"train.py": changed})
+    project.command("add-log", "train.py", "--yes", check=None)
+    assert all(replay.fidelity["verdict"] != "exact" for replay in project.replays())
