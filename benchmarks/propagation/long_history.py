@@ -161,11 +161,12 @@ def carry(recorded: Sequence[bytes], today: bytes) -> tuple[list[float], Counter
     results: dict[bytes, Propagation] = {}
     spent: list[float] = []
     ends: Counter[str] = Counter()
-    with collecting_seldom():
+    with collecting_seldom() as turn:
         for version in recorded:
             if version not in results:
                 began = time.process_time()
                 results[version] = propagate(patch, version, tuple(results))
+                turn()
                 spent.append((time.process_time() - began) * 1000)
             result = results[version]
             ends[f"placed ({result.route})" if result.placed else "refused"] += 1

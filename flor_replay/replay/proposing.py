@@ -53,19 +53,22 @@ def propose(
     files, left_aside = files_today(history, root, paths, commits, selection.names, prefix)
     choices = Choices(store)
     placing = Placing(history, files, prefix, choices)
-    with collecting_seldom():
+    with collecting_seldom() as turn:
         for number, version in enumerate(versions):
             placing.place(number, version)
+            turn()
         if decide is not None:
             decide(versions, choices)
             for number, version in enumerate(versions):
                 placing.place(number, version)
+                turn()
         known = plan_facts.gather(usable)
         answers: dict[tuple[object, ...], Answers] = {}
         for version in versions:
             placing.commit(version)
             if version.names:
                 plan_version(history, version, known, everything, selection, prefix, answers)
+            turn()
         replayed = [run for version in versions for run in version.runs if run.run in version.needs]
         jobs, fewer = affordable(jobs, replayed)
         if selection.seconds is not None:
@@ -76,15 +79,30 @@ def propose(
     )
 
 
+_TURNS = 20  # versions; their trees are some 100 MB where files have 1,500 lines
+
+
 @contextmanager
-def collecting_seldom() -> Iterator[None]:
-    """Trees by the hundred thousand nodes are made and dropped: looking for cycles among them all the time costs a third."""
-    usual = gc.get_threshold()
-    gc.set_threshold(50_000, 5, 5)
+def collecting_seldom() -> Iterator[Callable[[], None]]:
+    """Trees by the hundred thousand nodes are made and dropped: looking for cycles among them all the time costs a third.
+
+    To be told of each version: garbage is collected after every twentieth.
+    """
+    count = 0
+
+    def turn() -> None:
+        nonlocal count
+        count += 1
+        if count % _TURNS == 0:
+            gc.collect()
+
+    works = gc.isenabled()
+    gc.disable()
     try:
-        yield
+        yield turn
     finally:
-        gc.set_threshold(*usual)
+        if works:
+            gc.enable()
 
 
 def _share_out(versions: Sequence[VersionProposal], jobs: int) -> None:
