@@ -97,6 +97,7 @@ def result_data(proposal: Proposal, reports: Sequence[RunReport], seconds: float
             "compared": sum(v.compared for v in report.verdicts),
             "problem": report.problem,
             "first_difference": report.first_difference,
+            "cause": report.cause,
             "notes": report.notes,
             "seconds": report.seconds,
             "placed_by": report.version.placed_by,

@@ -179,6 +179,8 @@ def _details(report: RunReport) -> Iterator[Text]:
         yield Text(report.problem, style="red")
     if report.first_difference:
         yield Text(report.first_difference, style=_COLOURS[report.verdict])
+    if report.cause:
+        yield Text(report.cause, style=_COLOURS[report.verdict])
     left_out = sorted({name for v in report.verdicts for name in v.left_out})
     if left_out:
         yield Text(f"not compared, they read the clock: {', '.join(left_out)}", style="dim")

@@ -18,6 +18,7 @@ from flor_replay.plan.planner import whole
 from flor_replay.plan.segments import Segment
 from flor_replay.processes import start_time
 from flor_replay.replay import evidence, fidelity, reads, sandbox
+from flor_replay.replay.cause import likely_cause
 from flor_replay.replay.execution import Execution, Outcome
 from flor_replay.replay.fidelity import Verdict
 from flor_replay.replay.libraries import wanted
@@ -38,6 +39,7 @@ class RunReport:
     notes: list[str] = field(default_factory=list)
     seconds: float = 0.0  # work, over all workers
     waiting: int = 0  # segments not done yet
+    cause: str | None = None  # why it has probably diverged
 
     @property
     def verdict(self) -> str:
@@ -233,7 +235,10 @@ class Backfill:
             instead = "it was run again in a process of its own" if is_whole else "the whole script was run instead"
             report.notes.append(f"{task.segment.describe()}: {why}; {instead}")
             return self._whole(task)
-        self._judge(outcome, verdict.as_data())
+        cause = self._cause(task, verdict)
+        self._judge(outcome, {**verdict.as_data(), "cause": cause})
+        if cause is not None:
+            report.cause = cause
         if is_whole:
             report.verdicts = []  # the whole run counts in place of its segments
         if verdict.verdict == "unchecked" and verdict.states is not None:
@@ -248,6 +253,16 @@ class Backfill:
                 )
         report.verdicts.append(verdict)
         return None
+
+    def _cause(self, task: Task, verdict: Verdict) -> str | None:
+        if verdict.verdict != "diverged":
+            return None
+        since = [words for words, runs in self._proposal.since.items() if any(run.run == task.run for run in runs)]
+        version = self._version_of[task.run]
+        prefix = os.path.relpath(os.path.realpath(self._proposal.root), os.path.realpath(self._history.top))
+        script = os.path.normpath(os.path.join(prefix, task.entry["path"])).replace(os.sep, "/")
+        sources = self._history.python_sources(task.patched)
+        return likely_cause(verdict, sources, script, version.needs[task.run][1].effects, since)
 
     def _kind(self, task: Task) -> str:
         main = self._proposal.facts[task.run].main

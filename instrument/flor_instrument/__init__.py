@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from flor_instrument.analysis.carrying import Carried, carried
 from flor_instrument.analysis.clocks import ClockFed, clock_fed, volatile_names
+from flor_instrument.analysis.entropy import unseeded
 from flor_instrument.analysis.harmless import possible_effect
 from flor_instrument.analysis.liveness import Holder, live_names, lost_but_dead
 from flor_instrument.analysis.paths_taken import Place
@@ -46,6 +47,7 @@ __all__ = [
     "propagate",
     "remove",
     "clock_fed",
+    "unseeded",
     "volatile_names",
     "where",
 ]
