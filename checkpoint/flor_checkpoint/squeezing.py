@@ -10,12 +10,13 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from flor_checkpoint.digest import Buffer
 from flor_checkpoint.errors import BadCheckpoint
+
+if TYPE_CHECKING:
+    import numpy as np
 
 PAYS = 0.92  # what does not shrink to this part of itself stays as it is: it is read faster so
 _LEVEL = 3
@@ -79,6 +80,7 @@ def squeeze(data: Buffer) -> tuple[list[bytes], Squeezed] | None:
 
 def expand(stored: Buffer, form: Squeezed) -> memoryview:
     """The blob again. Raises BadCheckpoint where the content is damaged."""
+    import numpy as np
     import zstandard
 
     if form.width not in _WIDTHS:
@@ -114,6 +116,8 @@ def _chunks(stored: memoryview) -> Iterator[memoryview]:
 
 def _grouped(data: memoryview, width: int) -> bytes | memoryview:
     """First the first byte of every number, then the second of every one …; what is left over at the end as it is."""
+    import numpy as np
+
     if width == 1:
         return data
     whole = len(data) // width * width
@@ -122,6 +126,8 @@ def _grouped(data: memoryview, width: int) -> bytes | memoryview:
 
 
 def _ungroup(grouped: bytes, width: int, into: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
+    import numpy as np
+
     whole = len(grouped) // width * width
     flat = np.frombuffer(grouped, np.uint8)
     into[:whole].reshape(-1, width)[:] = flat[:whole].reshape(width, -1).T

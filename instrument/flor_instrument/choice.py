@@ -13,6 +13,7 @@ from .uses import any_touch, use_of
 from .view import View
 
 _SURER = 0.15  # how much surer one neighbour must be than the other to decide over something that may matter
+_MUCH_SURER = 0.35  # … over something that gives what is read another value
 EDGE = 0.5  # what the beginning or the end of a block counts against a statement
 
 
@@ -55,7 +56,8 @@ def choose(
     if not touching and _feed_next(block, gap, high):
         return low
     edge = EDGE in {left.sure, right.sure}
-    if abs(left.sure - right.sure) >= (_SURER if touching else 0.02) and (touching or not edge):
+    margin = _MUCH_SURER if binding else _SURER if touching else 0.02
+    if abs(left.sure - right.sure) >= margin and (touching or not edge):
         return low if left.sure > right.sure else high
     if not touching:
         together = _grouped(view, statement)
