@@ -71,6 +71,7 @@ def test_sgd(tmp_path: Path) -> None:
     replay_history("sgd", tmp_path)
 
 
+@pytest.mark.slow
 def test_two_versions_of_digits(tmp_path: Path) -> None:
     replay_history("digits", tmp_path, ("v7", "v9"))
 

@@ -109,6 +109,7 @@ def test_state_in_a_helper_of_the_old_version(tmp_path: Path) -> None:
     journey(tmp_path, source, "total", "again", "steps", files={"helper.py": helper})
 
 
+@pytest.mark.slow
 def test_a_gradient_at_the_top_of_an_iteration(tmp_path: Path) -> None:
     """It is the last iteration's, and in no state_dict: the true value, never 0 or None."""
     source = """\
