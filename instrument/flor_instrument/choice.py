@@ -13,7 +13,9 @@ from .uses import any_touch, use_of
 from .view import View
 
 _SURER = 0.15  # how much surer one neighbour must be than the other to decide over something that may matter
-_MUCH_SURER = 0.35  # … over something that gives what is read another value
+_MUCH_SURER = (
+    0.55  # … over something that gives what is read another value: more than the edge of a block has against it
+)
 EDGE = 0.5  # what the beginning or the end of a block counts against a statement
 
 
