@@ -29,7 +29,10 @@ def run(idiom: str, work: Path, mode: str, **env: str) -> None:
     assert result.returncode == 0, result.stderr[-4000:]
 
 
-@pytest.mark.parametrize("idiom", IDIOMS)
+@pytest.mark.parametrize(
+    "idiom",
+    [pytest.param(name, marks=pytest.mark.slow if name in ("folds", "module_level") else ()) for name in IDIOMS],
+)
 def test_hindsight_equals_foresight(idiom: str, tmp_path: Path) -> None:
     run(idiom, tmp_path, "record")
     told = json.loads((tmp_path / "truth.json").read_text())

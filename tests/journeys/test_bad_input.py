@@ -98,6 +98,7 @@ def test_selections(one: Project) -> None:
     assert one.replays() == []
 
 
+@pytest.mark.slow
 def test_a_version_without_the_file(project: Project, tmp_path: Path) -> None:
     """Not yet there, there, deleted, there again: versions without the file are told, the others are filled."""
     project.commit("another", {"first.py": TRAIN})

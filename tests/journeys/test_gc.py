@@ -225,6 +225,7 @@ def kill_everywhere(project: Project, tmp_path: Path, step: int) -> None:
     assert place > 1
 
 
+@pytest.mark.slow
 def test_killed_at_some_moments(two: Project, tmp_path: Path) -> None:
     kill_everywhere(two, tmp_path, 23)
 

@@ -74,6 +74,7 @@ def truth(folder: Path, files: dict[str, str], *words: str, names: list[str] = N
     return filled(project, -1, names)
 
 
+@pytest.mark.slow
 def test_several_versions_of_a_trainer_class(project: Project, tmp_path: Path) -> None:
     older = LIB.replace("(4)\n", "(4)\n        # a line more above the loops\n", 1).replace("0.5", "0.5")
     project.commit("first", {"train.py": TRAIN, "lib/trainer.py": older, "lib/__init__.py": ""})
@@ -98,6 +99,7 @@ def test_several_versions_of_a_trainer_class(project: Project, tmp_path: Path) -
     assert "nothing to replay" in done.stderr
 
 
+@pytest.mark.slow
 def test_loops_that_ask_a_condition(project: Project, tmp_path: Path) -> None:
     """`while` around `while`, one left by break: entered at checkpoints, with the counters as they were there."""
     plain = """

@@ -36,7 +36,7 @@ SCRIPT = """\
     """
 
 
-@pytest.mark.parametrize("sandbox", ["overlay", "links"])
+@pytest.mark.parametrize("sandbox", ["overlay", pytest.param("links", marks=pytest.mark.slow)])
 def test_each_run_sees_the_files_that_it_saw(tmp_path: Path, sandbox: str) -> None:
     truth, project = Project(tmp_path / "truth"), Project(tmp_path / "project")
     for place, source in ((truth, today(SCRIPT)), (project, recorded(SCRIPT))):

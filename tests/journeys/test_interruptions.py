@@ -84,6 +84,7 @@ def test_ctrl_c(slow: Project, tmp_path: Path) -> None:
     check_all_filled(slow, tmp_path)
 
 
+@pytest.mark.slow
 def test_kill_9_of_the_command(slow: Project, tmp_path: Path) -> None:
     before = slow.state()
     env = {"PAUSE": "0.25", "FLOR_SCRATCH": str(tmp_path / "scratch")}
@@ -118,6 +119,7 @@ def test_kill_9_of_a_worker(slow: Project, tmp_path: Path) -> None:
     check_all_filled(slow, tmp_path)
 
 
+@pytest.mark.slow
 def test_kill_9_in_mid_training(project: Project, tmp_path: Path) -> None:
     source = """\
         import os, time

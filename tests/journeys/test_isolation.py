@@ -191,7 +191,7 @@ def test_unseeded(tmp_path: Path) -> None:
     assert bits(project.values("w", first)) != bits(project.values("w", second))
 
 
-@pytest.mark.parametrize("sandbox", ["overlay", "links"])
+@pytest.mark.parametrize("sandbox", ["overlay", pytest.param("links", marks=pytest.mark.slow)])
 def test_best_checkpoint_file(tmp_path: Path, sandbox: str) -> None:
     """best.npy is written when the loss improves and loaded after the loop. Another run's best.npy lies there today."""
     source = """\
@@ -245,7 +245,7 @@ def test_same_script_twice_in_ignored_output(tmp_path: Path) -> None:
     journey(tmp_path, source, "epoch3", files={".gitignore": "log.txt\n"})
 
 
-@pytest.mark.parametrize("sandbox", ["overlay", "links"])
+@pytest.mark.parametrize("sandbox", ["overlay", pytest.param("links", marks=pytest.mark.slow)])
 def test_torch_writes_past_python(tmp_path: Path, sandbox: str) -> None:
     """torch.save opens its file in C++, where no hook sees it."""
     source = """\

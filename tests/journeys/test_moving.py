@@ -117,6 +117,7 @@ def test_a_damaged_or_hostile_file_changes_nothing(recorded: tuple[Project, Run]
     assert not list(found.store.glob("import-*"))
 
 
+@pytest.mark.slow
 def test_a_folder_and_a_git_remote(recorded: tuple[Project, Run], tmp_path: Path) -> None:
     project, run = recorded
     bare = tmp_path / "remote.git"

@@ -36,6 +36,7 @@ def test_outputs_are_kept_apart(two: Project, tmp_path: Path) -> None:
     assert "not empty" in said
 
 
+@pytest.mark.slow
 def test_time_and_age(two: Project) -> None:
     said = two.command("add-log", "train.py", "--yes", "--since", "1990-01-01", "--max-time", "0.1s", check=None).stderr
     assert "left for later" in said and not two.replays()

@@ -62,7 +62,7 @@ def test_script_in_a_subfolder(tmp_path: Path, cwd: str) -> None:
     assert filled(project, ["root", "argv"], run) == expected
 
 
-@pytest.mark.parametrize("sandbox", ["overlay", "links"])
+@pytest.mark.parametrize("sandbox", ["overlay", pytest.param("links", marks=pytest.mark.slow)])
 def test_modules_that_pythonpath_leads_to(tmp_path: Path, sandbox: str) -> None:
     """Of the version, not of today; also from a shell that does not set it. A child process of the script finds them too."""
     train = """\

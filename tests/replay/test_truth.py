@@ -28,7 +28,7 @@ assert _spec is not None and _spec.loader is not None
 expand = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(expand)
 
-QUICK = ("trainer_class", "sklearn_partial_fit")
+QUICK = ("trainer_class",)
 OTHERS = sorted(path.stem for path in IDIOMS.glob("*.py") if path.stem not in (*QUICK, "expand"))
 
 

@@ -33,6 +33,7 @@ main()
 """
 
 
+@pytest.mark.slow
 def test_the_best_is_loaded_in_place(project: Project) -> None:
     code = """
     import torch, flor, pytest

@@ -122,6 +122,7 @@ def test_of_two_equal_blocks_none_is_taken(seed: int) -> None:
     assert by_running(case) in {"right", "refused"}, told(case)
 
 
+@pytest.mark.slow
 def test_not_everything_is_refused() -> None:
     """Today eight of nine are placed; how it is for each kind of edit, `survey` shows."""
     counts, _ = survey("run", 60, 500)
