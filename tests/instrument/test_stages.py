@@ -200,7 +200,9 @@ def test_between_two_sure_neighbours_what_matters_is_not_guessed() -> None:
     sure, log = Side(1.0, True), find(seen.today, "log(a)")
     with pytest.raises(Unplaced, match="before or after line 2"):
         choose(seen, log, body, 1, 2, frozenset({"a"}), sure, sure)
-    assert choose(seen, log, body, 1, 2, frozenset({"a"}), sure, Side(0.6, True)) == 1
+    with pytest.raises(Unplaced, match="before or after line 2"):  # a has another value there
+        choose(seen, log, body, 1, 2, frozenset({"a"}), sure, Side(0.6, True))
+    assert choose(seen, log, body, 1, 2, frozenset({"a"}), sure, Side(0.4, True)) == 1
     assert choose(seen, log, body, 1, 2, frozenset({"a"}), Side(0.6, True), sure) == 2
 
 
