@@ -1,7 +1,7 @@
 """Packs: content-addressed safetensors files, shared by all runs.
 
 A pack holds blobs as one-dimensional U8 tensors, each under its digest: the digest of what it says, also where it is
-stored compressed, which the pack's metadata tells (see `squeezing`). There is no index but the packs' own headers. Packs are written under a name of their own and renamed when complete, so any number of processes write
+stored compressed, which the pack's metadata tells (see `compression`). There is no index but the packs' own headers. Packs are written under a name of their own and renamed when complete, so any number of processes write
 at once. A manifest's word on where a blob lies is a hint: a pack may have been rewritten since (see `sweep`).
 """
 
@@ -16,9 +16,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+from flor_checkpoint.compression import Compression, decompress
 from flor_checkpoint.digest import Buffer, digest
 from flor_checkpoint.errors import BadCheckpoint
-from flor_checkpoint.squeezing import Squeezed, expand
 
 SUFFIX = ".safetensors"
 CONDEMNED = f"{SUFFIX}.condemned"
@@ -31,7 +31,7 @@ class Place(NamedTuple):
 
     first: int
     last: int
-    squeezed: Squeezed | None = None
+    compressed: Compression | None = None
     """How it is compressed, where it is."""
 
 
@@ -72,15 +72,15 @@ class PackIndex:
 
 
 def write_pack(
-    packs: Path, blobs: Sequence[tuple[str, Sequence[Buffer]]], squeezed: Mapping[str, Squeezed] | None = None
+    packs: Path, blobs: Sequence[tuple[str, Sequence[Buffer]]], compressed: Mapping[str, Compression] | None = None
 ) -> tuple[str, int]:
     """Write the blobs (digest and chunks of each) as one pack; its file name and size in bytes.
 
-    `squeezed`: the blobs whose chunks are compressed, and how.
+    `compressed`: the blobs whose chunks are compressed, and how.
     """
     header: dict[str, object] = {}
-    if squeezed:
-        header["__metadata__"] = {name: str(form) for name, form in squeezed.items()}
+    if compressed:
+        header["__metadata__"] = {name: str(form) for name, form in compressed.items()}
     offset = 0
     for name, chunks in blobs:
         size = sum(len(chunk) for chunk in chunks)
@@ -130,7 +130,7 @@ def read_header(path: Path) -> tuple[dict[str, Place], int]:
             if name == "__metadata__":
                 continue
             first, last = entry["data_offsets"]
-            form = Squeezed.parse(forms[name]) if name in forms else None
+            form = Compression.parse(forms[name]) if name in forms else None
             header[name] = Place(start + int(first), start + int(last), form)
             end = max(end, start + int(last))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
@@ -186,19 +186,19 @@ class PackReader:
         """The verified bytes of a blob."""
         return self._verified(blob, *self._view(blob, pack), pack)
 
-    def stored(self, blob: str, pack: str) -> tuple[memoryview, Squeezed | None]:
+    def stored(self, blob: str, pack: str) -> tuple[memoryview, Compression | None]:
         """A blob as it lies in its pack, to be copied into another one; verified."""
-        data, squeezed = self._view(blob, pack)
-        self._verified(blob, data, squeezed, pack)
-        return data, squeezed
+        data, compressed = self._view(blob, pack)
+        self._verified(blob, data, compressed, pack)
+        return data, compressed
 
-    def _verified(self, blob: str, data: memoryview, squeezed: Squeezed | None, pack: str) -> memoryview:
-        plain = expand(data, squeezed) if squeezed else data
+    def _verified(self, blob: str, data: memoryview, compressed: Compression | None, pack: str) -> memoryview:
+        plain = decompress(data, compressed) if compressed else data
         if digest(plain) != blob:
             raise BadCheckpoint(f"{self._packs / pack}: blob {blob} is damaged")
         return plain
 
-    def _view(self, blob: str, pack: str) -> tuple[memoryview, Squeezed | None]:
+    def _view(self, blob: str, pack: str) -> tuple[memoryview, Compression | None]:
         path = self._packs / pack
         if Path(pack).name != pack:
             raise BadCheckpoint(f"{pack!r} is no pack's name")
@@ -213,5 +213,5 @@ class PackReader:
         mapped, header = self._open[pack]
         if blob not in header:
             raise BadCheckpoint(f"{path}: has no blob {blob}")
-        first, last, squeezed = header[blob]
-        return mapped[first:last], squeezed
+        first, last, compressed = header[blob]
+        return mapped[first:last], compressed

@@ -13,10 +13,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from flor_checkpoint.compression import PAYS, Compression, compress, estimate, sample_of
 from flor_checkpoint.digest import Buffer
 from flor_checkpoint.errors import BadCheckpoint
 from flor_checkpoint.packs import CONDEMNED, SUFFIX, PackReader, Place, read_header, write_pack
-from flor_checkpoint.squeezing import PAYS, Squeezed, estimate, sample_of, squeeze
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class PackUse:
     """Every blob in it, with its size in bytes as it is stored."""
     live: frozenset[str] = frozenset()
     """Those that are needed and that no other pack is to keep."""
-    squeezed: bool = False
+    compressed: bool = False
     """Something in it is compressed."""
     saved_bytes: int = 0
     """What compressing the live ones would save, as far as samples tell; with this it is to be done."""
@@ -54,8 +54,8 @@ def look(packs: Path) -> tuple[list[PackUse], list[str]]:
             bad.append(str(error))
             continue
         blobs = {blob: place.last - place.first for blob, place in header.items()}
-        squeezed = any(place.squeezed for place in header.values())
-        found.append(PackUse(path.name, size, modified, blobs, squeezed=squeezed))
+        compressed = any(place.compressed for place in header.values())
+        found.append(PackUse(path.name, size, modified, blobs, compressed=compressed))
     return found, bad
 
 
@@ -74,11 +74,11 @@ def used(packs: Iterable[PackUse], needed: Collection[str]) -> list[PackUse]:
     return found
 
 
-def squeezable(packs: Path, several: Iterable[PackUse]) -> list[PackUse]:
+def compressible(packs: Path, several: Iterable[PackUse]) -> list[PackUse]:
     """Of the packs in which nothing is compressed yet, those of which it pays, with what it would save."""
     found = []
     for pack in several:
-        if pack.squeezed or not pack.live:
+        if pack.compressed or not pack.live:
             continue
         try:
             places, _ = read_header(packs / pack.name)
@@ -144,10 +144,10 @@ def _rewrite(packs: Path, pack: PackUse) -> int:
     reader = PackReader(packs)
     written = held = 0
     blobs: list[tuple[str, Sequence[Buffer]]] = []
-    forms: dict[str, Squeezed] = {}
+    forms: dict[str, Compression] = {}
     for blob in (blob for blob in pack.blobs if blob in pack.live):
         data, form = reader.stored(blob, pack.name)
-        smaller = squeeze(data) if pack.saved_bytes and form is None else None
+        smaller = compress(data) if pack.saved_bytes and form is None else None
         if smaller:
             blobs.append((blob, smaller[0]))
             form = smaller[1]

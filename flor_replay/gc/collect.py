@@ -13,7 +13,7 @@ from pathlib import Path
 
 from flor_checkpoint import Manifest, manifests
 from flor_checkpoint.manifest import FORMAT, remove_checkpoint
-from flor_checkpoint.sweep import PackUse, look, recover, squeezable, sweep, used
+from flor_checkpoint.sweep import PackUse, compressible, look, recover, sweep, used
 
 from flor_replay.errors import StoreError
 from flor_replay.gc import leftovers
@@ -107,7 +107,7 @@ def propose(store: str, budget_bytes: int | None, *, compress: bool = False) -> 
 
     base = made.bytes_before - sum(item.bytes for item in made.leftovers)
     if compress:
-        smaller = {pack.name: pack for pack in squeezable(Path(layout.packs(store)), used(settled, needed))}
+        smaller = {pack.name: pack for pack in compressible(Path(layout.packs(store)), used(settled, needed))}
         made.saved_bytes = sum(pack.saved_bytes for pack in smaller.values())
         settled = [
             replace(pack, saved_bytes=smaller[pack.name].saved_bytes) if pack.name in smaller else pack

@@ -83,14 +83,14 @@ def test_packs_are_compressed_once_and_stay_so(tmp_path: Path, monkeypatch: pyte
     run.take(1, 5)
     run.take(2, 5)
     packs = sweeping.look(run.packs)[0]
-    smaller = sweeping.squeezable(run.packs, sweeping.used(packs, needed(tmp_path)))
+    smaller = sweeping.compressible(run.packs, sweeping.used(packs, needed(tmp_path)))
     assert {pack.name for pack in smaller} == {pack.name for pack in packs}
     freed, notes = sweeping.sweep(run.packs, smaller, lambda: needed(tmp_path))
     assert notes == []
     assert freed > 700_000  # three arrays of 240 kB, all of one value
     assert sum(path.stat().st_size for path in run.packs.iterdir()) < 20_000
     check(run)
-    assert sweeping.squeezable(run.packs, sweeping.used(sweeping.look(run.packs)[0], needed(tmp_path))) == []
+    assert sweeping.compressible(run.packs, sweeping.used(sweeping.look(run.packs)[0], needed(tmp_path))) == []
 
     remove_checkpoint(run.manifests()[0])
     sweeping.sweep(run.packs, dead(tmp_path), lambda: needed(tmp_path))

@@ -28,7 +28,7 @@ _LENGTH = struct.Struct("<Q")
 
 
 @dataclass(frozen=True)
-class Squeezed:
+class Compression:
     """How a blob is stored that is compressed."""
 
     width: int  # bytes of a number
@@ -38,7 +38,7 @@ class Squeezed:
         return f"zstd {self.width} {self.bytes}"
 
     @classmethod
-    def parse(cls, text: str) -> Squeezed:
+    def parse(cls, text: str) -> Compression:
         """Raises BadCheckpoint where it is not a form that this version knows."""
         kind, *numbers = text.split() or [""]
         if kind != "zstd" or len(numbers) != 2 or not all(number.isdecimal() for number in numbers):
@@ -62,7 +62,7 @@ def estimate(sample: Buffer) -> tuple[int, float]:
     return (found[1], found[0]) if found[0] <= PAYS else (1, 1.0)
 
 
-def squeeze(data: Buffer) -> tuple[list[bytes], Squeezed] | None:
+def compress(data: Buffer) -> tuple[list[bytes], Compression] | None:
     """The blob compressed, in chunks, and how; None where it does not pay."""
     view = memoryview(data)
     width, part = estimate(view[sample_of(len(view))])
@@ -75,25 +75,28 @@ def squeeze(data: Buffer) -> tuple[list[bytes], Squeezed] | None:
         chunks += [_LENGTH.pack(len(chunk)), chunk]
     if sum(map(len, chunks)) > PAYS * len(view):
         return None
-    return chunks, Squeezed(width, len(view))
+    return chunks, Compression(width, len(view))
 
 
-def expand(stored: Buffer, form: Squeezed) -> memoryview:
+def decompress(stored: Buffer, form: Compression) -> memoryview:
     """The blob again. Raises BadCheckpoint where the content is damaged."""
     import numpy as np
     import zstandard
 
     if form.width not in _WIDTHS:
         raise BadCheckpoint(f"numbers of {form.width} bytes: this version does not know them")
-    found = np.empty(form.bytes, np.uint8)
+    try:
+        found = np.empty(form.bytes, np.uint8)
+    except (MemoryError, ValueError) as error:
+        raise BadCheckpoint(f"a compressed blob of {form.bytes} bytes does not fit into memory") from error
     unpack = zstandard.ZstdDecompressor()
     done = 0
     try:
         for chunk in _chunks(memoryview(stored)):
             size = min(_CHUNK_BYTES, form.bytes - done)
-            plain = unpack.decompress(chunk, max_output_size=size, allow_extra_data=False)
-            if len(plain) != size or not size:
+            if not size or zstandard.frame_content_size(chunk) != size:  # before anything is allocated for it
                 raise BadCheckpoint("a compressed blob is damaged: its size is another one")
+            plain = unpack.decompress(chunk, allow_extra_data=False)
             _ungroup(plain, form.width, found[done : done + size])
             done += size
     except (zstandard.ZstdError, struct.error) as error:
