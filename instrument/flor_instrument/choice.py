@@ -8,7 +8,7 @@ from .align import SURE
 from .effects import acts, binds, changes, reads_state
 from .logs import log_calls
 from .source import Block, Stmt
-from .spots import Unplaced
+from .spots import Unplaced, first_index
 from .uses import any_touch, use_of
 from .view import View
 
@@ -44,9 +44,11 @@ def choose(
             raise Unplaced(f"Its neighbour stands twice: it could be before or after line {twin.line}.")
     if left.sure and not right.sure:
         if left.sure < SURE and binding:
-            return max(one.index for one in binding) + 1
+            return _after_the_giver(block, binding, low, reads)
         return low
     if right.sure and not left.sure:
+        if binding and statement.index == first_index(statement.block):
+            raise Unplaced(f"It begins its block, where line {binding[0].line} gives what it reads another value.")
         return high
     if not left.sure:
         if touching or (not log_calls(view.today, statement.node) and any(acts(one) for one in gap)):
@@ -54,7 +56,7 @@ def choose(
         return low if left.anything else high
     # Both neighbours are there, with something between them: the one that has changed less decides.
     if EDGE < left.sure < SURE and binding:
-        return max(one.index for one in binding) + 1
+        return _after_the_giver(block, binding, low, reads)
     if not touching and _feed_next(block, gap, high):
         return low
     edge = EDGE in {left.sure, right.sure}
@@ -68,6 +70,15 @@ def choose(
         return high if together == "right" else low
     first = touching[0]
     raise Unplaced(f"It could stand before or after line {first.line}, which may change what it reads.")
+
+
+def _after_the_giver(block: Block, binding: list[Stmt], low: int, reads: frozenset[str]) -> int:
+    """Behind what gives the value that is read, where the neighbour before has changed. Raises Unplaced where both give it."""
+    if low and binds(block.statements[low - 1], reads):
+        raise Unplaced(
+            f"It could stand before or after line {binding[0].line}, which gives what it reads another value."
+        )
+    return max(one.index for one in binding) + 1
 
 
 def _feed_next(block: Block, gap: list[Stmt], high: int) -> bool:

@@ -203,7 +203,18 @@ def test_between_two_sure_neighbours_what_matters_is_not_guessed() -> None:
     with pytest.raises(Unplaced, match="before or after line 2"):  # a has another value there
         choose(seen, log, body, 1, 2, frozenset({"a"}), sure, Side(0.6, True))
     assert choose(seen, log, body, 1, 2, frozenset({"a"}), sure, Side(0.4, True)) == 1
-    assert choose(seen, log, body, 1, 2, frozenset({"a"}), Side(0.6, True), sure) == 2
+    with pytest.raises(Unplaced, match="another value"):  # the neighbour has changed, and gives it as well
+        choose(seen, log, body, 1, 2, frozenset({"a"}), Side(0.6, True), sure)
+
+
+@pytest.mark.parametrize("docstring", ["", "    'What it is.'\n"])
+def test_first_in_its_block_it_does_not_go_behind_another_value(docstring: str) -> None:
+    today = f"def f(a):\n{docstring}    log(a)\n    return g(a)\n"
+    version = "def f(a):\n    'What it was.'\n    a = h(a)\n    return g(a)\n"
+    seen = view(today, version, "log(a)")
+    body = find(seen.target, "a = h(a)").block
+    with pytest.raises(Unplaced, match="line 3 gives what it reads another value"):
+        choose(seen, find(seen.today, "log(a)"), body, 1, 2, frozenset({"a"}), Side(0.0, True), Side(1.0, True))
 
 
 def test_nothing_goes_before_a_docstring() -> None:
