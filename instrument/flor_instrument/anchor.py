@@ -84,14 +84,18 @@ def _spot_in(view: View, statement: Stmt, other: Scope, reads: frozenset[str], l
 
 
 def _stayed(view: View, statement: Stmt, elsewhere: Alignment) -> bool:
-    """Whether its two neighbours stand in the function of its own name, as surely as in another one."""
+    """Whether its neighbours stand in the function of its own name as surely as in another one.
+
+    One of them is enough there, unless both stand in the other one without a change.
+    """
     own = view.namesake(statement.block.scope)
     if own is None:
         return False
     here = view.alignment(statement.block.scope, own)[0]
     nearest = [siblings[0] for siblings in neighbours(view, statement) if siblings]
     known = [here.score.get(one, 0.0) for one in nearest]
-    return sum(known) >= SURE and sum(known) >= sum(elsewhere.score.get(one, 0.0) for one in nearest)
+    there = [elsewhere.score.get(one, 0.0) for one in nearest]
+    return any(score >= SURE for score in known) and (sum(known) >= sum(there) or min(there) < SURE)
 
 
 def _blocks(view: View, statement: Stmt, other: Scope, alignment: Alignment) -> Iterable[tuple[Block, bool]]:

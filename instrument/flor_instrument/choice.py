@@ -44,7 +44,7 @@ def choose(
             raise Unplaced(f"Its neighbour stands twice: it could be before or after line {twin.line}.")
     if left.sure and not right.sure:
         if left.sure < SURE and binding:
-            return _after_the_giver(block, binding, low, reads)
+            return _after_the_giver(statement, block, binding, low, reads)
         return low
     if right.sure and not left.sure:
         if binding and statement.index == first_index(statement.block):
@@ -56,7 +56,7 @@ def choose(
         return low if left.anything else high
     # Both neighbours are there, with something between them: the one that has changed less decides.
     if EDGE < left.sure < SURE and binding:
-        return _after_the_giver(block, binding, low, reads)
+        return _after_the_giver(statement, block, binding, low, reads)
     if not touching and _feed_next(block, gap, high):
         return low
     edge = EDGE in {left.sure, right.sure}
@@ -72,12 +72,17 @@ def choose(
     raise Unplaced(f"It could stand before or after line {first.line}, which may change what it reads.")
 
 
-def _after_the_giver(block: Block, binding: list[Stmt], low: int, reads: frozenset[str]) -> int:
-    """Behind what gives the value that is read, where the neighbour before has changed. Raises Unplaced where both give it."""
-    if low and binds(block.statements[low - 1], reads):
-        raise Unplaced(
-            f"It could stand before or after line {binding[0].line}, which gives what it reads another value."
-        )
+def _after_the_giver(statement: Stmt, block: Block, binding: list[Stmt], low: int, reads: frozenset[str]) -> int:
+    """Behind what gives the value that is read, where the neighbour before has changed.
+
+    Raises Unplaced where that neighbour gives the same names as today's, so that it may be the giver as well.
+    """
+    if low and statement.index and binds(block.statements[low - 1], reads):
+        before, today = block.statements[low - 1], statement.block.statements[statement.index - 1]
+        if use_of(before).binds == use_of(today).binds:
+            raise Unplaced(
+                f"It could stand before or after line {binding[0].line}, which gives what it reads another value."
+            )
     return max(one.index for one in binding) + 1
 
 
