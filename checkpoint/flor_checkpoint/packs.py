@@ -1,7 +1,8 @@
 """Packs: content-addressed safetensors files, shared by all runs.
 
 A pack holds blobs as one-dimensional U8 tensors, each under its digest: the digest of what it says, also where it is
-stored compressed, which the pack's metadata tells (see `compression`). There is no index but the packs' own headers. Packs are written under a name of their own and renamed when complete, so any number of processes write
+stored compressed, which the pack's metadata tells (see `compression`). There is no index but the packs' own
+headers. Packs are written under a name of their own and renamed when complete, so any number of processes write
 at once. A manifest's word on where a blob lies is a hint: a pack may have been rewritten since (see `sweep`).
 """
 

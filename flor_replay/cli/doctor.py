@@ -214,9 +214,8 @@ def _known(root: str, run: Run, facts: RunFacts) -> RunFacts:
             if run.commit is None or not history.has(run.commit):
                 return facts
             sources = history.python_sources(run.commit)
-            prefix = os.path.relpath(os.path.realpath(root), os.path.realpath(history.top)).replace(os.sep, "/")
+            prefix = history.prefix(root)
     except FlorError:
         return facts
-    prefix = "" if prefix == "." else prefix + "/"
     sources = dict(with_loops(sources, from_data(run.info.get("hands_free", {}).get("loops", ())), prefix))
     return without_dead(facts, prefix + run.filename, prefix, cache(partial(lost_but_dead, sources)))

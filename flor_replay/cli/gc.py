@@ -94,7 +94,7 @@ def _data(made: Collection, dry_run: bool) -> dict[str, object]:
         "bytes_after": made.bytes_after,
         "checkpoints": [{"run": c.run, "checkpoint": c.id, "at": c.at, "iteration": c.index} for c in made.checkpoints],
         "runs": [effect.__dict__ for effect in made.effects],
-        "compressed_packs": sum(bool(pack.live and pack.saved_bytes) for pack in made.packs),
+        "compressed_packs": len(made.compressed),
         "packs_deleted": sum(not pack.live for pack in made.packs),
         "packs_rewritten": sum(bool(pack.live) for pack in made.packs),
         "leftovers": [{"path": str(x.path), "kind": x.kind, "bytes": x.bytes} for x in made.leftovers],
@@ -125,9 +125,10 @@ def _report(made: Collection, dry_run: bool) -> None:
                 effect.run[-8:], f"{effect.before} -> {effect.after}", f"{_seconds(effect.seconds_before)} -> {now}"
             )
         screen.print(table)
-    smaller = sum(bool(pack.live and pack.saved_bytes) for pack in made.packs)
+    smaller = len(made.compressed)
     if smaller:
-        screen.print(f"{plural(smaller, 'pack')} {would}compressed: about {_size(made.saved_bytes)} less")
+        saved = sum(pack.saved_bytes for pack in made.compressed)
+        screen.print(f"{plural(smaller, 'pack')} {would}compressed: about {_size(saved)} less")
     deleted, rewritten = sum(not p.live for p in made.packs), sum(bool(p.live) for p in made.packs) - smaller
     if deleted or rewritten:
         screen.print(f"{plural(deleted, 'pack')} {would}deleted, {rewritten} rewritten without what nobody needs")

@@ -48,7 +48,6 @@ class Collection:
     budget_bytes: int | None
     bytes_before: int
     bytes_after: int = 0  # worked out; measured once it is carried out
-    saved_bytes: int = 0  # by compression, as far as samples tell
     checkpoints: list[Checkpoint] = field(default_factory=list)
     effects: list[Effect] = field(default_factory=list)
     packs: list[PackUse] = field(default_factory=list)  # to be deleted, or rewritten where something in them is live
@@ -56,6 +55,11 @@ class Collection:
     unsealed: list[Run] = field(default_factory=list)
     untouched: dict[str, str] = field(default_factory=dict)  # run -> why it keeps everything
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def compressed(self) -> list[PackUse]:
+        """The packs that become smaller; each has what it saves, as far as samples tell."""
+        return [pack for pack in self.packs if pack.live and pack.saved_bytes]
 
     @property
     def within_budget(self) -> bool:
@@ -108,12 +112,11 @@ def propose(store: str, budget_bytes: int | None, *, compress: bool = False) -> 
     base = made.bytes_before - sum(item.bytes for item in made.leftovers)
     if compress:
         smaller = {pack.name: pack for pack in compressible(Path(layout.packs(store)), used(settled, needed))}
-        made.saved_bytes = sum(pack.saved_bytes for pack in smaller.values())
         settled = [
             replace(pack, saved_bytes=smaller[pack.name].saved_bytes) if pack.name in smaller else pack
             for pack in settled
         ]
-        base -= made.saved_bytes
+        base -= sum(pack.saved_bytes for pack in smaller.values())
     sizes = {
         blob: int(size * (1 - pack.saved_bytes / pack.bytes)) for pack in settled for blob, size in pack.blobs.items()
     }

@@ -201,6 +201,11 @@ class History:
         commands = "".join(f"delete {PATCHED}{commit}\n" for commit in commits)
         self._git.run("update-ref", "--stdin", data=commands.encode())
 
+    def prefix(self, root: str) -> str:
+        """What paths of the project at `root` begin with in the repository: empty, or folders with a slash at the end."""
+        place = os.path.relpath(os.path.realpath(root), os.path.realpath(self.top)).replace(os.sep, "/")
+        return "" if place == "." else place + "/"
+
     def worktrees(self) -> int:
         """How many working trees the repository has."""
         return sum(

@@ -255,14 +255,13 @@ class Backfill:
         return None
 
     def _cause(self, task: Task, verdict: Verdict) -> str | None:
-        if verdict.verdict != "diverged":
+        if verdict.verdict != "diverged" or verdict.changed:  # the latter says it itself
             return None
         since = [words for words, runs in self._proposal.since.items() if any(run.run == task.run for run in runs)]
         version = self._version_of[task.run]
-        prefix = os.path.relpath(os.path.realpath(self._proposal.root), os.path.realpath(self._history.top))
-        script = os.path.normpath(os.path.join(prefix, task.entry["path"])).replace(os.sep, "/")
+        script = self._history.prefix(self._proposal.root) + task.entry["path"]
         sources = self._history.python_sources(task.patched)
-        return likely_cause(verdict, sources, script, version.needs[task.run][1].effects, since)
+        return likely_cause(sources, script, version.needs[task.run][1].effects, since)
 
     def _kind(self, task: Task) -> str:
         main = self._proposal.facts[task.run].main

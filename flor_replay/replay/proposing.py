@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -48,8 +47,7 @@ def propose(
         raise StoreError(f"none of the {len(recorded)} recorded runs can be replayed: {reasons}")
     versions = _by_version(usable)
     commits = [version.commit for version in versions]
-    prefix = os.path.relpath(os.path.realpath(root), os.path.realpath(history.top))
-    prefix = "" if prefix == "." else prefix + "/"
+    prefix = history.prefix(root)
     files, left_aside = files_today(history, root, paths, commits, selection.names, prefix)
     choices = Choices(store)
     placing = Placing(history, files, prefix, choices)
