@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -44,6 +45,13 @@ from flor_replay.errors import UsageError
     metavar="VERSION",
     help="Place refused statements in VERSION's file yourself, in $VISUAL or $EDITOR (may be repeated).",
 )
+@click.option("--all-commits", is_flag=True, help="Also commits that changed FILE and were never run: as a whole.")
+@click.option(
+    "--args",
+    "arguments",
+    metavar="WORDS",
+    help='With --all-commits: what those are started with, e.g. "--epochs 3" [default: as the newest run].',
+)
 @click.option("--python", metavar="PATH", help="Replay with this interpreter, of an environment as the runs had it.")
 @click.option(
     "--keep-outputs",
@@ -59,6 +67,8 @@ def command(
     jobs: int | None,
     accepted: tuple[str, ...],
     edited: tuple[str, ...],
+    all_commits: bool,
+    arguments: str | None,
     python: str | None,
     keep_outputs: str | None,
     yes: bool,
@@ -86,6 +96,7 @@ def command(
     asked = dict(click.get_current_context().params)
     root, store = find_project()
     chosen = selection(store, **narrowing)
+    argv = _words(arguments, all_commits) if arguments is not None else None
     screen = console()
     if edited and dry_run:
         raise UsageError("--edit keeps what you write: leave out --dry-run")
@@ -123,6 +134,8 @@ def command(
                 chosen,
                 workers,
                 decide=decide if accepted or edited else None,
+                all_commits=all_commits,
+                argv=argv,
             )
         replayed = [run for version in proposal.to_replay for run in version.runs if run.run in version.needs]
         proposal.since = differences(replayed, now, history, store)
@@ -153,6 +166,16 @@ def command(
         print(json.dumps(data.result_data(proposal, reports, seconds), indent=1))
     present.show_reports(proposal, reports, seconds, screen)
     return _exit_code(proposal, reports)
+
+
+def _words(arguments: str, all_commits: bool) -> list[str]:
+    """The words of --args, as a shell would split them. Raises UsageError."""
+    if not all_commits:
+        raise UsageError("--args is for versions that were never run: add --all-commits")
+    try:
+        return shlex.split(arguments)
+    except ValueError as error:
+        raise UsageError(f"--args {arguments}: {error}") from None
 
 
 def _empty_folder(folder: str) -> str:

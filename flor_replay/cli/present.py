@@ -82,7 +82,7 @@ def _statements(version: VersionProposal, brief: bool) -> Text:
     text = Text()
     if version.names:
         text.append(", ".join(version.names), style="green")
-    if version.already:
+    elif not version.refused:
         text.append("has them already", style="dim")
     for name, how in version.placed_by.items():
         text.append(f"\n{name} placed by a person ({how})", style="magenta")

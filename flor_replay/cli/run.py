@@ -12,8 +12,8 @@ import click
 
 from flor_replay import project
 from flor_replay.cli.shell import DONE, say
-from flor_replay.cli.sources import imported_sources, module_file
 from flor_replay.errors import UsageError
+from flor_replay.history.imported import imported_sources, module_file
 from flor_replay.record.entry import interpreter_flags
 from flor_replay.record.hands_free import VARIABLE, told_of
 from flor_replay.record.wrapping import Wrap

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import math
 import sys
-from typing import TYPE_CHECKING
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -83,7 +86,8 @@ def command(
     if as_csv:
         frame.to_csv(sys.stdout, index=False)
     elif as_json:
-        print(frame.to_json(orient="records", date_format="iso", date_unit="us", default_handler=str, indent=1))
+        rows_of = (dict(zip(frame.columns, row, strict=True)) for row in frame.itertuples(index=False, name=None))
+        print(json.dumps([_plain(row) for row in rows_of], indent=1))
     elif as_md:
         print(_markdown(frame))
     elif parquet is not None:
@@ -117,6 +121,26 @@ def _sorted(frame: pd.DataFrame, columns: tuple[str, ...]) -> pd.DataFrame:
         )
 
 
+def _plain(value: Any) -> Any:
+    """A value as JSON has it: numbers with all their digits, null for what is no number or missing."""
+    import numpy as np
+    import pandas as pd
+
+    if isinstance(value, dict):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_plain(one) for one in value]
+    if isinstance(value, (np.ndarray, np.generic)):
+        return _plain(value.tolist())
+    if isinstance(value, datetime):
+        return None if pd.isna(value) else value.isoformat(timespec="microseconds")
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or value is pd.NA:
+        return None
+    return value if isinstance(value, (bool, int, str)) else str(value)
+
+
 def _markdown(frame: pd.DataFrame) -> str:
     """A table as Markdown has it. Bars and line breaks inside cells are escaped."""
 
@@ -134,8 +158,6 @@ def _markdown(frame: pd.DataFrame) -> str:
 
 def _write_parquet(frame: pd.DataFrame, path: str) -> None:
     """A column of one type keeps it; one of several, or of lists and dicts, is JSON text."""
-    import json
-
     import duckdb
 
     from flor_replay.store.schema import quote

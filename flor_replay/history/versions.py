@@ -64,6 +64,27 @@ class History:
         answers = self._git.run("cat-file", "--batch-check=%(objecttype)", data=asked).splitlines() if names else []
         return frozenset(name for name, answer in zip(names, answers, strict=True) if answer == b"commit")
 
+    def trees(self, commits: Iterable[str]) -> dict[str, str]:
+        """The tree of each of the commits that is in the repository: what it contains, whoever made it and when."""
+        names = [commit for commit in dict.fromkeys(commits) if commit.isalnum()]
+        asked = "".join(f"{commit}^{{tree}}\n" for commit in names).encode()
+        answers = self._git.run("cat-file", "--batch-check=%(objectname)", data=asked).splitlines() if names else []
+        trees = [answer.decode() for answer in answers]
+        return {name: tree for name, tree in zip(names, trees, strict=True) if tree.isalnum()}
+
+    def touching(self, paths: Iterable[str]) -> dict[str, float]:
+        """Commits of HEAD's history that changed a file among `paths`, followed through renames: commit -> unix seconds."""
+        found: dict[str, float] = {}
+        if not self.has("HEAD"):
+            return found
+        for path in paths:
+            name = path if self.read("HEAD", path) is not None else self._renamed_today(path) or path
+            lines = self._git.text("log", "--format=%H %ct", "--follow", "HEAD", "--", f":(top,literal){name}")
+            found.update(
+                {commit: float(seconds) for commit, _, seconds in (s.partition(" ") for s in lines.split("\n") if s)}
+            )
+        return found
+
     def _read_ahead(self, commits: Sequence[str], path: str) -> None:
         """Read a file in all these versions at once."""
         names = [commit for commit in commits if (commit, path) not in self._files]

@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import tempfile
+import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -17,7 +18,7 @@ from flor_replay.history.versions import History
 from flor_replay.plan.planner import whole
 from flor_replay.plan.segments import Segment
 from flor_replay.processes import start_time
-from flor_replay.replay import evidence, fidelity, reads, sandbox
+from flor_replay.replay import evidence, fidelity, reads, sandbox, unrecorded
 from flor_replay.replay.cause import likely_cause
 from flor_replay.replay.execution import Execution, Outcome
 from flor_replay.replay.fidelity import Verdict
@@ -25,7 +26,7 @@ from flor_replay.replay.libraries import wanted
 from flor_replay.replay.proposal import Proposal, VersionProposal
 from flor_replay.replay.task import FileStates, Task
 from flor_replay.store import layout, records, sealing
-from flor_replay.store.runs import Run, all_runs, read_run
+from flor_replay.store.runs import UNRECORDED, Run, all_runs, read_run
 
 
 @dataclass
@@ -112,6 +113,8 @@ class Backfill:
                 plan = version.plans.get(run.run)
                 if plan is None or not plan.segments:
                     continue
+                if run.status == UNRECORDED:
+                    unrecorded.keep(run)
                 # Runs of one version that found the same files share the answer.
                 found = run.version.get("inputs") or run.run
                 files = os.path.join(scratch, f"{version.patched}-{found}.files")
@@ -150,6 +153,7 @@ class Backfill:
         shadowing: frozenset[str],
     ) -> Task:
         replay = layout.new_run_id()
+        recorded = run.status != UNRECORDED
         return Task(
             run=run.run,
             replay=replay,
@@ -163,13 +167,14 @@ class Backfill:
             entry=dict(run.info["entry"]),
             environment=dict(run.info.get("environment", {})),
             args=dict(run.info.get("args", {})),
-            started=run.seconds_since_epoch,
+            started=run.seconds_since_epoch if recorded else time.time(),  # its inputs are today's
             threads=run.info.get("compute", {}).get("torch_threads"),
             failure=run.info.get("reason") if run.status == "failed" else None,
             files=files,
             linked=linked,
             names=version.names,
-            prove="hands_free" in run.info,
+            recorded=recorded,
+            prove=recorded and "hands_free" in run.info,
             effects=version.needs[run.run][1].effects is not None,
             dead=version.dead.get(run.run, ()),
             wraps=version.wraps.get(run.run, ()),
@@ -241,7 +246,9 @@ class Backfill:
             report.cause = cause
         if is_whole:
             report.verdicts = []  # the whole run counts in place of its segments
-        if verdict.verdict == "unchecked" and verdict.states is not None:
+        if not task.recorded:
+            report.notes.append("this version was never recorded: there is nothing to compare it with")
+        elif verdict.verdict == "unchecked" and verdict.states is not None:
             effects = version.needs[task.run][1].effects if task.segment.checkpoints else None
             if verdict.states.different:
                 states = f"the state afterwards was the recorded one but for {verdict.states.described}"

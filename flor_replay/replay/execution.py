@@ -87,7 +87,7 @@ class Execution:
     def _attempt(self, task: Task, began: Callable[[Task], None]) -> Outcome:
         start = time.perf_counter()
         outcome = Outcome(task, "stopped", None, 0.0)
-        limit = patience(task.segment.seconds)
+        limit = patience(task.segment.seconds) if task.recorded else None
         for _ in range(TRIES):
             if self._stopping.is_set():
                 return outcome
@@ -98,10 +98,11 @@ class Execution:
                 outcome = self._once(task, start, limit)
             if outcome.status != "died":
                 break
-            limit *= 2
+            limit = None if limit is None else 2 * limit
         return outcome
 
-    def _once(self, task: Task, start: float, limit: float) -> Outcome:
+    def _once(self, task: Task, start: float, limit: float | None) -> Outcome:
+        """`limit`: seconds until it counts as hung; None where nobody knows how long the script takes."""
         folder = layout.RunFolder(task.store, task.replay)
         sandbox.discard(folder.path)
         os.makedirs(folder.path)

@@ -68,6 +68,29 @@ def plan_version(
             version.plans[run.run] = planner.plan_run(facts, need)
 
 
+def plan_unrecorded(
+    version: VersionProposal,
+    known: Mapping[str, RunFacts],
+    everything: Sequence[Run],
+    selection: Selection,
+    prefix: str,
+) -> None:
+    """Fill in the plans of a version that was never recorded: all of it is executed."""
+    if version.patched is None:  # it has the statements
+        version.patched = version.commit
+    for run in version.runs:
+        version.wraps[run.run] = wraps_of(run, version, prefix)
+        facts = known[run.run]
+        need = Need(frozenset({Place.BEFORE, Place.AFTER}))
+        need, verdict = _still_needed(need, facts, run, version.patched, everything, selection.again)
+        if verdict is not None:
+            version.filled[run.run] = verdict
+            version.plans[run.run] = RunPlan(run.run, (), "already filled")
+        else:
+            version.needs[run.run] = facts, need
+            version.plans[run.run] = RunPlan(run.run, (planner.whole(facts),), "it was never recorded")
+
+
 class Answers:
     """What is asked of one form of a version's sources; each question once."""
 

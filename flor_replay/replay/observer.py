@@ -75,6 +75,8 @@ class ReplaySession(Session):
 
     def _hindsight(self, path: str, module_file: str | None, line: int) -> int:
         """0 for a statement that the recorded version has; 1 for an added one, 2 for one that replaces."""
+        if not self.task.recorded:
+            return 1
         if path not in self._by_file:
             full = os.path.realpath(module_file if module_file and not os.path.isabs(path) else path)
             self._by_file[path] = self._lines.get(full)

@@ -108,8 +108,8 @@ class VersionProposal:
 
     @property
     def already(self) -> bool:
-        """Nothing was placed or refused: the version has the statements."""
-        return not self.problem and not self.names and not self.refused
+        """Nothing was placed or refused, and nothing is executed: the version has the statements."""
+        return not self.problem and not self.names and not self.refused and not self.plans
 
     @property
     def inserted(self) -> tuple[Inserted, ...]:

@@ -13,11 +13,12 @@ from flor_replay.plan import planner
 from flor_replay.plan.planner import RunPlan
 from flor_replay.replay.choices import Choices
 from flor_replay.replay.memory import affordable
-from flor_replay.replay.needs import Answers, plan_version
+from flor_replay.replay.needs import Answers, plan_unrecorded, plan_version
 from flor_replay.replay.placing import Placing
 from flor_replay.replay.proposal import Proposal, Selection, VersionProposal
 from flor_replay.replay.today import files_today
-from flor_replay.store.runs import Run
+from flor_replay.replay.unrecorded import as_long_as_others, unrecorded
+from flor_replay.store.runs import UNRECORDED, Run
 
 
 def propose(
@@ -30,15 +31,23 @@ def propose(
     jobs: int,
     *,
     decide: Callable[[Sequence[VersionProposal], Choices], None] | None = None,
+    all_commits: bool = False,
+    argv: Sequence[str] | None = None,
 ) -> Proposal:
     """Work out the proposal. Nothing is executed, and nothing but objects under refs/flor is written.
 
-    `decide` sees what was placed and refused before anything is planned, and may add to the choices.
+    `all_commits`: also versions of the files that were never recorded; they are given the arguments `argv`, or the newest
+    run's. `decide` sees what was placed and refused before anything is planned, and may add to the choices.
 
     Raises SourceProblem when a file cannot be parsed or none adds anything, UsageError when it is not in the project,
     StoreError when there is nothing to replay.
     """
     recorded = [run for run in everything if not run.replay_of and run.rank == 0]
+    if all_commits:
+        never = unrecorded(history, root, store, paths, recorded, argv)
+        recorded = sorted(
+            {run.run: run for run in (*never, *recorded)}.values(), key=lambda run: run.seconds_since_epoch
+        )
     usable, left_out = _usable(history, recorded, selection)
     if not recorded:
         raise StoreError("no runs are recorded in this project yet: run the script once, then change it")
@@ -60,12 +69,15 @@ def propose(
             for number, version in enumerate(versions):
                 placing.place(number, version)
                 turn()
-        known = plan_facts.gather(usable)
+        known = as_long_as_others(plan_facts.gather(usable), everything)
         answers: dict[tuple[object, ...], Answers] = {}
         for version in versions:
             placing.commit(version)
-            if version.names:
+            recorded_version = any(run.status != UNRECORDED for run in version.runs)
+            if version.names and recorded_version:
                 plan_version(history, version, known, everything, selection, prefix, answers)
+            elif not version.problem and not recorded_version and (version.names or version.already):
+                plan_unrecorded(version, known, everything, selection, prefix)
             turn()
         replayed = [run for version in versions for run in version.runs if run.run in version.needs]
         jobs, fewer = affordable(jobs, replayed)

@@ -26,7 +26,7 @@ class Worker(Protocol):
     @property
     def pid(self) -> int: ...
 
-    def wait(self, seconds: float) -> int | None:
+    def wait(self, seconds: float | None) -> int | None:
         """Its exit code (negative: a signal's number); None where it has not ended by then."""
 
 
@@ -74,7 +74,7 @@ class Fresh:
         )
         self.pid = self._process.pid
 
-    def wait(self, seconds: float) -> int | None:
+    def wait(self, seconds: float | None) -> int | None:
         try:
             return self._process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -91,7 +91,7 @@ class _Forked:
         self.started = threading.Event()
         self.ended = threading.Event()
 
-    def wait(self, seconds: float) -> int | None:
+    def wait(self, seconds: float | None) -> int | None:
         return self.code if self.ended.wait(seconds) else None
 
 

@@ -71,6 +71,7 @@ class Task:
     names: tuple[str, ...] = field(default=())  # the logged names that are asked for
     wraps: tuple[Wrap, ...] = ()  # loops of the patched files that the run had named in memory
     alone: bool = False  # in a process of its own, not in a child of a warm parent
+    recorded: bool = True  # False: the version was never run, and all that it logs is new
     prove: bool = False  # the recorded run logged nothing: its state at later checkpoints is what there is to compare
     effects: bool = False  # the added code may change what training computes: the state afterwards is looked at
     dead: tuple[tuple[str, str], ...] = ()  # as `Segment.dead`, for every checkpoint: what proves may lack it

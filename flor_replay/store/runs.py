@@ -16,6 +16,7 @@ from flor_replay.processes import start_time
 from flor_replay.store import layout
 from flor_replay.store.index import MANY, Entry, RunIndex, Stamp, stamp
 
+UNRECORDED = "unrecorded"  # the status of a version that was never run: all its values come from replays
 SILENT_SECONDS = 300.0  # a run of another machine without a heartbeat for so long is taken for dead
 
 
@@ -27,7 +28,7 @@ class Run:
     folder: layout.RunFolder
     info: Mapping[str, Any] = field(repr=False)
     version: Mapping[str, Any] = field(repr=False)
-    status: str  # running, finished, failed, stopped (a signal), crashed
+    status: str  # running, finished, failed, stopped (a signal), crashed; unrecorded
 
     @property
     def projid(self) -> str:

@@ -7,6 +7,7 @@ from itertools import islice
 
 from .align import SURE, Alignment
 from .choice import EDGE, Side, choose
+from .effects import binds
 from .loops import check_loop
 from .neighbours import counterpart, neighbours, outline, unwrapped
 from .source import Block, Stmt, innermost_loop
@@ -96,6 +97,10 @@ class Gap:
         near_right = min(right_score, 1.0 if right is not None else EDGE) if right_near else 0.0
         sides = Side(near_left, bool(self.before)), Side(near_right, bool(self.after))
         try:
+            if self.owned:
+                self._check_deeper(left, right)
+            else:
+                self._check_other_block(low, high, left, right)
             index = choose(self.view, self.statement, self.block, low, high, self.reads, *sides)
             self._check_twins(low, high, left, right)
         except Unplaced as refused:
@@ -132,9 +137,16 @@ class Gap:
     def _gone(self, siblings: list[Stmt]) -> bool:
         """Whether the very next sibling is surely in the version, but not in this block."""
         nearest = siblings[0] if siblings else None
-        if nearest is None or nearest in self.alignment.moved or self.alignment.score.get(nearest, 0.0) < SURE:
+        if nearest is None:
             return False
-        return self._index_of(self.alignment.forward[nearest]) is None
+        match = self.alignment.forward.get(nearest)
+        if match is not None and self._index_of(match) is not None:
+            return False
+        if nearest.blocks and any(
+            one.full_key == nearest.full_key and self._index_of(one) is None for one in self.block.scope.flat
+        ):
+            return True
+        return nearest not in self.alignment.moved and self.alignment.score.get(nearest, 0.0) >= SURE
 
     def _condition_lost(self) -> bool:
         """Whether the statement stands under a condition today that the version does not have."""
@@ -231,6 +243,29 @@ class Gap:
             if not self._as_good_a_loop(innermost_loop(one.block)):
                 continue
             raise Unplaced(f"The code around it stands twice in this version: at lines {left.line} and {one.line}.")
+
+    def _check_deeper(self, left: Stmt | None, right: Stmt | None) -> None:
+        """A neighbour stands deeper there: what is on the statement's side of it down there must not matter."""
+        for match, step in ((left, 1), (right, -1)):
+            walk = match
+            while walk is not None and walk.block is not self.block:
+                siblings = walk.block.statements
+                beyond = siblings[walk.index + 1 :] if step > 0 else siblings[: walk.index]
+                giver = next((one for one in beyond if binds(one, self.reads)), None)
+                if giver is not None:
+                    raise Unplaced(
+                        f"It could stand before or after line {giver.line}, which gives what it reads another value."
+                    )
+                walk = walk.block.owner
+
+    def _check_other_block(self, low: int, high: int, left: Stmt | None, right: Stmt | None) -> None:
+        """A neighbour alone went into this block: what gives a read name another value up to its end is of the other side."""
+        if (left is None and self.before) or (right is None and self.after):
+            giver = next((one for one in self.block.statements[low:high] if binds(one, self.reads)), None)
+            if giver is not None:
+                raise Unplaced(
+                    f"It could stand before or after line {giver.line}, which gives what it reads another value."
+                )
 
     def _as_good_a_loop(self, loop: Stmt | None) -> bool:
         """Whether a loop of the version could as well be the one that the statement stands in today."""

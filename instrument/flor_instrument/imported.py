@@ -48,6 +48,13 @@ def imports_of(statement: Stmt) -> list[Import]:
 
 
 @kept
+def flor_names(source: Source) -> frozenset[str]:
+    """The names under which the file has flor, or something of it."""
+    found = imports(source).values()
+    return frozenset(one.name for others in found for one in others if one.target.partition(".")[0] in FLOR_MODULES)
+
+
+@kept
 def has_star_import(source: Source) -> bool:
     return any(
         isinstance(statement.node, ast.ImportFrom) and statement.node.names[0].name == "*"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from .align import Alignment
@@ -26,6 +26,13 @@ class Votes:
         for new, counter in other.counts.items():
             for old, weight in counter.items():
                 self.add(new, old, weight * share)
+
+    def keep_apart(self, ours: Collection[str], theirs: Collection[str]) -> None:
+        """Forget that chains of today's names `ours` may be called by other names there than `theirs`."""
+        for new, counter in self.counts.items():
+            if new.partition(".")[0] in ours:
+                for old in [old for old in counter if old.partition(".")[0] not in theirs]:
+                    del counter[old]
 
     def best(self, new: str) -> tuple[str, float, float] | None:
         """The likeliest counterpart, its weight, and the weight of the runner-up."""

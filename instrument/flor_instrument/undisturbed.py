@@ -11,6 +11,7 @@ import re
 from itertools import pairwise
 
 from .bound import bindings, scope_parameters
+from .effects import binds, changes, reads_state
 from .imported import imports
 from .source import Block, Scope, Stmt
 from .spots import Spot, first_index
@@ -40,6 +41,8 @@ def undisturbed(view: View, statement: Stmt) -> Spot | None:
     assert known is not None
     block = known.block
     if not _fed_alike(view, statement, block, known if left is not None else right):
+        return None
+    if _has_new_twin(statement, before, left, -1) or _has_new_twin(statement, after, right, 1):
         return None
     index = left.index + 1 if left is not None else first_index(block)
     return Spot(block, index, index, index, 2.0, left, right, scope, present, settled=True)
@@ -115,6 +118,20 @@ def _stands_twice(view: View, statement: Stmt, before: Stmt | None, after: Stmt 
         if count > 1 or (before.blocks and sum(one.key == before.key for one in flat) != 1):
             return True
     return False
+
+
+def _has_new_twin(statement: Stmt, today: Stmt | None, there: Stmt | None, step: int) -> bool:
+    """Whether a neighbour that changes what the statement reads stands twice there: the place may be between the two."""
+    if today is None or there is None or _equal_beside(today, step) or not _equal_beside(there, step):
+        return False
+    reads = frozenset(use_of(statement).reads)
+    return binds(there, reads) or changes(there, reads, reads_state(statement.node))
+
+
+def _equal_beside(statement: Stmt, step: int) -> bool:
+    siblings = statement.block.statements
+    place = statement.index + step
+    return 0 <= place < len(siblings) and siblings[place].key == statement.key
 
 
 def _fed_alike(view: View, statement: Stmt, block: Block, near: Stmt | None) -> bool:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from .align import Alignment, align, scope_grams
+from .imported import flor_names
 from .renames import Votes, compare_parameters, merged, votes_of, votes_of_arguments
 from .source import FUNCTIONS, Scope, Source, Stmt, kept
 from .tokens import plain
@@ -59,14 +60,15 @@ class View:
         gone = {one for one in twins if plain(one.head) not in own}
         return [one for one in old.flat if one not in gone]
 
-    @staticmethod
-    def _scope_votes(alignment: Alignment, new: Scope, old: Scope) -> Votes:
+    def _scope_votes(self, alignment: Alignment, new: Scope, old: Scope) -> Votes:
         votes = votes_of(alignment)
         votes_of_arguments(new.flat, old.flat, alignment, votes)
         if new.owner is not None and old.owner is not None:
             left, right = new.owner.node, old.owner.node
             if isinstance(left, FUNCTIONS) and isinstance(right, FUNCTIONS):
                 compare_parameters(left, right, votes, 0.5)
+        # What printed in a version was not called flor there.
+        votes.keep_apart(flor_names(self.today), flor_names(self.target))
         return votes
 
     def votes(self, new: Scope, old: Scope) -> Votes:

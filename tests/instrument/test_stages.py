@@ -273,3 +273,63 @@ def test_a_history_is_gone_through_once() -> None:
     assert trail.path == history[:4]
     afresh = hindsight(base, today)
     assert propagate(afresh, history[4], tuple(history[:4])).refused == ends[4].refused
+
+
+# ---- flor, where the version printed
+
+
+def test_what_printed_was_not_called_flor() -> None:
+    version = b"import numpy as np\nw = np.ones(3)\nfor epoch in range(3):\n    w -= 1\n    print(w.sum())\n"
+    recorded = (
+        version.replace(b"import numpy", b"import flor\nimport numpy")
+        .replace(b"range(3)", b'flor.loop("epoch", range(3))')
+        .replace(b"print(w.sum())", b'flor.log("total", w.sum())')
+    )
+    added = b'    flor.log("norm", float(np.linalg.norm(w)))\n'
+    result = propagate(hindsight(recorded, recorded + added), version)
+    assert result.source == version.replace(b" as np\n", b" as np\nimport flor\n") + added
+
+
+# ---- neighbours that went different ways
+
+
+def placed(base: str, added: str, target: str) -> str:
+    """Where the marked line of `base` (`# here`) takes the statement, or why it is refused."""
+    today = base.replace("# here", added)
+    result = propagate(hindsight(base.encode(), today.encode()), target.encode())
+    return result.refused[0].reason if result.refused else result.source.decode()
+
+
+_STEP = """import flor
+def fit(model, data):
+    for x in data:
+        y = model(x)
+        model.back(y)
+        # here
+        model.step(y)
+"""
+
+
+def test_a_neighbour_that_went_into_a_loop_with_another_value() -> None:
+    inside = "        for _ in range(2):\n            model.back(y)\n            y = model.checked(y)\n"
+    told = placed(_STEP, 'flor.log("y", y)', _STEP.replace("        model.back(y)\n", inside))
+    assert told.startswith("It could stand before or after line 7")
+
+
+@pytest.mark.parametrize("twin", ["        y = model(x)\n", "        model.step(y)\n"])
+def test_a_neighbour_that_stands_twice_there(twin: str) -> None:
+    base = _STEP.replace("        model.back(y)\n", "")
+    target = base.replace(twin, 2 * twin)
+    told = placed(base, 'flor.log("y", y)', target)
+    if "model.step" in twin:
+        assert told == target.replace("        # here", '        flor.log("y", y)\n        # here'), told
+    else:
+        assert "stands twice" in told
+
+
+def test_what_follows_it_left_the_loop_whose_header_stands_there() -> None:
+    base = "import flor\ndef fit(a):\n    for _ in range(2):\n        # here\n        if a:\n            work(a)\n        a += 1\n    return a\n"
+    target = (
+        "import flor\ndef fit(a):\n    if a:\n        work(a)\n    for _ in range(2):\n        a += 1\n    return a\n"
+    )
+    assert placed(base, 'flor.log("a", a)', target).endswith("not in this version.")

@@ -52,6 +52,9 @@ class State:
 
     def norm(self):
         return (self.weight * 7 + sum(self.seen)) % 1009
+
+    def __repr__(self):
+        return f"State({self.weight}, {self.steps})"
 """
 
 

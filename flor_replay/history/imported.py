@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from flor_replay import project
 
@@ -24,25 +24,50 @@ def module_file(name: str, places: Sequence[str]) -> str | None:
 
 def imported_sources(root: str, script: str) -> dict[str, bytes]:
     """The script and all files of the project that it may import, directly or not, by path relative to `root`."""
+    first = os.path.realpath(script)
+    bases = list(dict.fromkeys(map(os.path.realpath, (os.path.dirname(first), os.getcwd(), root, f"{root}/src"))))
+
+    def read(path: str) -> bytes | None:
+        full = os.path.realpath(path)
+        if project.is_library(full) or (not (full + os.sep).startswith(root + os.sep) and full != first):
+            return None
+        try:
+            with open(full, "rb") as file:
+                return file.read()
+        except OSError:
+            return None
+
+    found = _closure(first, bases, read)
+    return {project.relative(path, root): source for path, source in found.items()}
+
+
+def imported_among(sources: Mapping[str, bytes], script: str) -> dict[str, bytes]:
+    """As `imported_sources`, of a version whose files are `sources`, by path relative to its root."""
+    bases = list(dict.fromkeys((os.path.dirname(script), "", "src")))
+    return _closure(script, bases, lambda path: sources.get(path.replace(os.sep, "/")))
+
+
+def _closure(first: str, bases: Sequence[str], read: Callable[[str], bytes | None]) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
-    waiting = [os.path.realpath(script)]
-    bases = list(dict.fromkeys(map(os.path.realpath, (os.path.dirname(waiting[0]), os.getcwd(), root, f"{root}/src"))))
+    waiting = [first]
     while waiting and len(found) < MANY_FILES:
         path = waiting.pop()
-        name = project.relative(path, root)
-        if name in found or project.is_library(path):
+        if path in found:
             continue
+        source = read(path)
+        if source is None:
+            continue
+        found[path] = source
         try:
-            with open(path, "rb") as file:
-                source = found[name] = file.read()
             tree = ast.parse(source)
-        except (OSError, SyntaxError, ValueError, RecursionError):
+        except (SyntaxError, ValueError, RecursionError):
             continue
-        waiting += (one for one in _imported(tree, path, bases) if one == root or one.startswith(root + os.sep))
+        waiting += _imported(tree, path, bases)
     return found
 
 
 def _imported(tree: ast.Module, path: str, bases: Sequence[str]) -> Iterator[str]:
+    """Files that the imports of the file at `path` may mean; not all of them are there."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
@@ -64,6 +89,4 @@ def _files(name: str, bases: Sequence[str]) -> Iterator[str]:
     for base in bases:
         for end in range(1, len(parts) + 1):
             place = os.path.join(base, *parts[:end])
-            for path in (f"{place}.py", os.path.join(place, "__init__.py")):
-                if os.path.isfile(path):
-                    yield os.path.realpath(path)
+            yield from (f"{place}.py", os.path.join(place, "__init__.py"))
