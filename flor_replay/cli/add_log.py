@@ -54,6 +54,12 @@ from flor_replay.errors import UsageError
 )
 @click.option("--python", metavar="PATH", help="Replay with this interpreter, of an environment as the runs had it.")
 @click.option(
+    "--env",
+    "environment",
+    type=click.Choice(["uv"]),
+    help="Replay each run in an environment as it had, built by uv from the registry and kept.",
+)
+@click.option(
     "--keep-outputs",
     type=click.Path(file_okay=False),
     metavar="DIR",
@@ -70,6 +76,7 @@ def command(
     all_commits: bool,
     arguments: str | None,
     python: str | None,
+    environment: str | None,
     keep_outputs: str | None,
     yes: bool,
     dry_run: bool,
@@ -84,6 +91,7 @@ def command(
     and used again. Exit code 3: done in part (a version refused, failed or diverged).
     """
     from flor_replay.history.versions import History
+    from flor_replay.replay import environments
     from flor_replay.replay.backfill import Backfill, prepare
     from flor_replay.replay.choices import Choices
     from flor_replay.replay.execution import Execution
@@ -111,6 +119,10 @@ def command(
         for word in edited:
             choosing.edit(versions, word, choices, command)
 
+    if environment is not None:
+        if python is not None:
+            raise UsageError("--env and --python: one of them")
+        environments.tool()
     workers = jobs_or_default(jobs)
     now = installed(python)
     with contextlib.ExitStack() as stack:
@@ -121,7 +133,7 @@ def command(
         everything = all_runs(store)
         if keep_outputs is not None:
             execution.outputs = _empty_folder(keep_outputs)
-        if not dry_run:
+        if not dry_run and environment is None:
             prepare(execution, everything)
         # An editor needs the terminal for itself.
         with screen.status("looking at the versions…") if screen.is_terminal and not edited else _silent():
@@ -138,7 +150,15 @@ def command(
                 argv=argv,
             )
         replayed = [run for version in proposal.to_replay for run in version.runs if run.run in version.needs]
-        proposal.since = differences(replayed, now, history, store)
+        by_python = {"": replayed}
+        if environment is not None:
+            by_python = environments.give(
+                proposal, store, only_look=dry_run, say=lambda words: say(f"flor-replay: {words}")
+            )
+        told = [differences(runs, installed(path) if path else now, history, store) for path, runs in by_python.items()]
+        for sentences in told:
+            for sentence, runs in sentences.items():
+                proposal.since[sentence] = [*proposal.since.get(sentence, ()), *runs]
         if dry_run:
             if as_json:
                 print(json.dumps(data.proposal_data(proposal), indent=1))

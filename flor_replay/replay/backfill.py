@@ -177,6 +177,7 @@ class Backfill:
             prove=recorded and "hands_free" in run.info,
             effects=version.needs[run.run][1].effects is not None,
             dead=version.dead.get(run.run, ()),
+            python=version.pythons.get(run.run),
             wraps=version.wraps.get(run.run, ()),
             clock_fed=version.clock_fed,
             placed_by=version.placed_by,

@@ -145,15 +145,16 @@ class Execution:
         return Outcome(task, "died", f"the worker {_how(code)}: {_tail(folder.output)}", seconds)
 
     def _start(self, task: Task, path: str, output: str) -> Worker:
+        python = task.python or self._python
         with open(output, "wb") as file:
             if task.patched not in self._unforked and not task.alone:
                 variables = environment(self._callers, task.environment, task.threads)
-                kind = Kind.of(self._python, task.entry.get("flags", ()), variables, task.modules)
+                kind = Kind.of(python, task.entry.get("flags", ()), variables, task.modules)
                 nursery = self._nurseries.prepare(kind)
                 worker = nursery.fork(path, output, task.scratch) if nursery is not None else None
                 if worker is not None:
                     return worker
-            return Fresh(self._python, task, path, file, self._callers)
+            return Fresh(python, task, path, file, self._callers)
 
 
 def _keep(task: Task, target: str, since: float) -> None:

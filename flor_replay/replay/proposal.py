@@ -77,6 +77,7 @@ class VersionProposal:
     plans: dict[str, RunPlan] = field(default_factory=dict)
     wraps: dict[str, tuple[Wrap, ...]] = field(default_factory=dict)  # run -> loops named in memory, by patched lines
     dead: dict[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)  # run -> (checkpoint, what it may lack)
+    pythons: dict[str, str] = field(default_factory=dict)  # run -> the interpreter of an environment of its own
     filled: dict[str, str] = field(default_factory=dict)  # run -> verdict of earlier replays that cover it
 
     @property
@@ -149,7 +150,7 @@ class Proposal:
     left_aside: list[str]  # a sentence for each file that adds nothing
     facts: dict[str, RunFacts]
     jobs: int
-    since: Mapping[str, Sequence[Run]] = field(default_factory=dict)  # what is different today, and for which runs
+    since: dict[str, Sequence[Run]] = field(default_factory=dict)  # what is different today, and for which runs
     fewer: str | None = None  # why there are fewer workers than asked for
 
     @property

@@ -69,6 +69,7 @@ class Task:
     files: str = ""  # a JSON file: how the user's files differ from those that the run found (`FileStates`)
     linked: tuple[str, ...] = ()  # folders outside the project that it reaches through symbolic links
     names: tuple[str, ...] = field(default=())  # the logged names that are asked for
+    python: str | None = None  # the interpreter of its own environment
     wraps: tuple[Wrap, ...] = ()  # loops of the patched files that the run had named in memory
     alone: bool = False  # in a process of its own, not in a child of a warm parent
     recorded: bool = True  # False: the version was never run, and all that it logs is new
