@@ -98,7 +98,8 @@ class GitCommands:
 
 
 def _explain(errors: str, words: Sequence[str], root: str) -> str:
-    first = next((line for line in errors.splitlines() if line.strip()), "").strip()
+    lines = [line.strip() for line in errors.splitlines() if line.strip()]
+    first = next((line for line in lines if line.startswith("fatal:")), lines[0] if lines else "")
     if "dubious ownership" in errors:
         return (
             f"git does not trust {root} (it belongs to another user): git config --global --add safe.directory {root}"

@@ -19,7 +19,7 @@ import tempfile
 from typing import Any
 
 from flor_replay.errors import FlorError
-from flor_replay.history import inputs
+from flor_replay.history import inputs, submodules
 from flor_replay.history.gitcmd import IDENTITY, GitCommands
 from flor_replay.project import STORE
 from flor_replay.store.layout import replace_json
@@ -46,7 +46,8 @@ EXCLUDE = f"/{STORE}/"
 def take(root: str, store: str, started_ns: int) -> dict[str, Any]:
     """Take the version of the working tree at `root`, and list in `store` what else a run that started then can read.
 
-    Returns {"commit", "head", "branch", "clean", "large": [{"path", "bytes", "digest"}], "inputs", "warning"}.
+    Returns {"commit", "head", "branch", "clean", "large": [{"path", "bytes", "digest"}], "inputs", "submodules_changed",
+    "warning"}.
     Raises GitError where git refuses.
     """
     with GitCommands(root) as git:
@@ -63,6 +64,7 @@ def take(root: str, store: str, started_ns: int) -> dict[str, Any]:
                 shutil.copy2(real, index)
             env = {"GIT_INDEX_FILE": index}
             large = _add_changes(git, env, top, taker)
+            unkept = submodules.dirty(git, top)
             tree = git.text("write-tree", env=env)
         clean = head is not None and git.try_text("rev-parse", "--verify", "--quiet", f"{head}^{{tree}}") == tree
         commit = head if clean and head else _commit(git, tree, head)
@@ -76,6 +78,11 @@ def take(root: str, store: str, started_ns: int) -> dict[str, Any]:
         warning = (
             f"left out of the version as too large or unreadable: {listed}{more}. Add them to .gitignore or to git"
         )
+    if unkept:
+        changed = (
+            f"{', '.join(unkept[:3])}: a submodule with changes in no commit of its own; replays see it as it is then"
+        )
+        warning = f"{warning}; {changed}" if warning else changed
     return {
         "commit": commit,
         "head": head,
@@ -83,6 +90,7 @@ def take(root: str, store: str, started_ns: int) -> dict[str, Any]:
         "clean": clean,
         "large": large,
         "inputs": listing,
+        "submodules_changed": unkept,
         "warning": warning,
     }
 

@@ -6,12 +6,13 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from flor_replay.errors import GitError
 from flor_replay.history import inputs
 from flor_replay.history.gitcmd import IDENTITY, GitCommands
+from flor_replay.history.submodules import Submodule, submodules, tracked
 
 PATCHED = "refs/flor/patched/"
 # Files of a laid-out tree are dated before any run, so that a file dated after a run's start is known not to be its version's.
@@ -233,21 +234,38 @@ class History:
             line.startswith("worktree ") for line in self._git.text("worktree", "list", "--porcelain").splitlines()
         )
 
-    def lay_out(self, commit: str, folder: str) -> None:
-        """Write the version's tree into `folder`, made anew; filters (line ends, LFS) apply as in a checkout."""
+    def submodules(self, commit: str, without: Collection[str] = ()) -> list[Submodule]:
+        """The submodules of a version whose own commits are at hand; those in `without` were not as their commits say."""
+        return submodules(self._git, self.top, commit, without)
+
+    def tracked_in(self, submodule: str) -> list[str]:
+        """The tracked files of a submodule as the working tree has it, from the repository's top."""
+        return tracked(self._git, self.top, submodule)
+
+    def lay_out(self, commit: str, folder: str, inner: Sequence[Submodule] = ()) -> None:
+        """Write the version's tree into `folder`, made anew; filters (line ends, LFS) apply as in a checkout.
+
+        `inner`: its submodules that are laid out with it.
+        """
         shutil.rmtree(folder, ignore_errors=True)
-        os.makedirs(folder)
-        index = folder.rstrip(os.sep) + ".index"
-        env = {"GIT_INDEX_FILE": index}
-        try:
-            self._git.run("read-tree", commit, env=env)
-            self._git.run("checkout-index", "--all", "--quiet", f"--prefix={folder}{os.sep}", env=env)
-        finally:
-            if os.path.exists(index):
-                os.unlink(index)
+        self._check_out((), commit, folder, folder)
+        for one in inner:
+            place = os.path.join(folder, one.path)
+            self._check_out(("--git-dir", one.folder, "--work-tree", place), one.commit, place, folder)
         for base, _, names in os.walk(folder):
             for name in names:
                 os.utime(os.path.join(base, name), (LAID_OUT, LAID_OUT), follow_symlinks=False)
+
+    def _check_out(self, of: Sequence[str], commit: str, place: str, folder: str) -> None:
+        os.makedirs(place, exist_ok=True)
+        index = folder.rstrip(os.sep) + ".index"
+        env = {"GIT_INDEX_FILE": index}
+        try:
+            self._git.run(*of, "read-tree", commit, env=env)
+            self._git.run(*of, "checkout-index", "--all", "--quiet", f"--prefix={place}{os.sep}", env=env)
+        finally:
+            if os.path.exists(index):
+                os.unlink(index)
 
     def visible_files(self) -> list[str]:
         """Files of the working tree that git tracks or would track: a version without them must not see them."""

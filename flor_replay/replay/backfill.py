@@ -13,6 +13,7 @@ from typing import Any
 
 import duckdb
 
+from flor_replay.errors import GitError
 from flor_replay.history import inputs
 from flor_replay.history.versions import History
 from flor_replay.plan.planner import whole
@@ -105,9 +106,20 @@ class Backfill:
             assert version.patched is not None
             self._history.keep_patched(version.patched)  # a collection may have run since it was proposed
             tree = os.path.join(scratch, "trees", version.patched)
-            if not os.path.isdir(tree):
-                self._history.lay_out(version.patched, tree)
-            theirs = frozenset(self._history.files(version.patched))
+            unkept = {path for run in version.runs for path in run.version.get("submodules_changed", ())}
+            inner = self._history.submodules(version.patched, unkept)
+            try:
+                if not os.path.isdir(tree):
+                    self._history.lay_out(version.patched, tree, inner)
+            except GitError as error:  # a filter that has lost its content, a blob that is not at hand
+                for run in version.runs:
+                    if version.plans[run.run].segments:
+                        self.reports[run.run] = RunReport(
+                            run, version, problem=f"its files cannot be laid out: {error}"
+                        )
+                continue
+            theirs = frozenset(self._history.files(version.patched)).union(*(one.files for one in inner))
+            seen = [*visible, *(path for one in inner for path in self._history.tracked_in(one.path))]
             shadowing = _top_names(theirs)
             for run in version.runs:
                 plan = version.plans.get(run.run)
@@ -119,7 +131,7 @@ class Backfill:
                 found = run.version.get("inputs") or run.run
                 files = os.path.join(scratch, f"{version.patched}-{found}.files")
                 if not os.path.exists(files):
-                    self._states(run, visible, theirs, today).save(files)
+                    self._states(run, seen, theirs, today).save(files)
                 self._version_of[run.run] = version
                 self.reports[run.run] = RunReport(run, version, waiting=len(plan.segments))
                 for segment in plan.segments:
