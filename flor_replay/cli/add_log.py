@@ -167,7 +167,7 @@ def command(
                 sys.stdout.flush()
                 present.show_proposal(proposal, screen, brief=True)
             problems = any(v.problem or v.refused for v in proposal.versions)
-            return PARTLY if problems or proposal.left_out else DONE
+            return PARTLY if problems or proposal.missed else DONE
         present.show_proposal(proposal, screen)
         began = time.perf_counter()
         reports = []
@@ -219,7 +219,7 @@ def _exit_code(proposal: Any, reports: list[Any]) -> int:
     bad = [r for r in reports if not r.filled]
     refused = [v for v in proposal.versions if v.problem or v.refused]
     known = [v for v in proposal.versions if any(verdict == "diverged" for verdict in v.filled.values())]
-    if not bad and not refused and not known and not proposal.left_out:
+    if not bad and not refused and not known and not proposal.missed:
         return DONE
     done = good or any(v.already for v in proposal.versions)
     if not done:

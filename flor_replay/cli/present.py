@@ -61,9 +61,19 @@ def show_proposal(proposal: Proposal, screen: Console, *, every_run: bool = Fals
         screen.print(Text(proposal.fewer, style="yellow"))
     for sentence in proposal.left_aside:
         screen.print(Text(f"left aside: {sentence}", style="yellow"))
-    for run, reason in proposal.left_out:
-        screen.print(Text(f"left out: {run.run} ({run.filename}): {reason}", style="yellow"))
+    for words in _left_out(proposal):
+        screen.print(Text(words, style="yellow"))
     screen.print()
+
+
+def _left_out(proposal: Proposal) -> Iterator[str]:
+    """The runs left out, those of one script and one reason together."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for run, reason in proposal.left_out:
+        groups.setdefault((run.filename, reason), []).append(run.run)
+    for (filename, reason), runs in groups.items():
+        which = runs[0] if len(runs) == 1 else f"{len(runs):,} runs"
+        yield f"left out: {which} ({filename}): {reason}"
 
 
 def _rows(proposal: Proposal, every_run: bool) -> Iterator[list[VersionProposal]]:

@@ -158,6 +158,17 @@ class Proposal:
         return tuple(dict.fromkeys(name for file in self.files for name in file.names))
 
     @property
+    def missed(self) -> list[tuple[Run, str]]:
+        """The runs left out that a user may miss: of another script, what ran in a notebook or a server is nothing to miss."""
+        asked = {file.path for file in self.files}
+        return [
+            (run, reason)
+            for run, reason in self.left_out
+            if run.info.get("entry", {}).get("kind") not in ("interactive", "hosted")
+            or any(path == run.filename or path.endswith(f"/{run.filename}") for path in asked)
+        ]
+
+    @property
     def to_replay(self) -> list[VersionProposal]:
         return [version for version in self.versions if any(plan.segments for plan in version.plans.values())]
 

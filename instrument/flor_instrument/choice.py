@@ -44,11 +44,12 @@ def choose(
             raise Unplaced(f"Its neighbour stands twice: it could be before or after line {twin.line}.")
     if left.sure and not right.sure:
         if left.sure < SURE and binding:
+            _check_begins(statement, binding)
             return _after_the_giver(statement, block, binding, low, reads)
         return low
     if right.sure and not left.sure:
-        if binding and statement.index == first_index(statement.block):
-            raise Unplaced(f"It begins its block, where line {binding[0].line} gives what it reads another value.")
+        if binding:
+            _check_begins(statement, binding)
         return high
     if not left.sure:
         if touching or (not log_calls(view.today, statement.node) and any(acts(one) for one in gap)):
@@ -70,6 +71,12 @@ def choose(
         return high if together == "right" else low
     first = touching[0]
     raise Unplaced(f"It could stand before or after line {first.line}, which may change what it reads.")
+
+
+def _check_begins(statement: Stmt, binding: list[Stmt]) -> None:
+    """What begins its block today read a value from before the block: nothing in the version's may give another one first."""
+    if statement.index == first_index(statement.block):
+        raise Unplaced(f"It begins its block, where line {binding[0].line} gives what it reads another value.")
 
 
 def _after_the_giver(statement: Stmt, block: Block, binding: list[Stmt], low: int, reads: frozenset[str]) -> int:

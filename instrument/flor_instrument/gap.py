@@ -249,6 +249,11 @@ class Gap:
         for match, step in ((left, 1), (right, -1)):
             walk = match
             while walk is not None and walk.block is not self.block:
+                loop = walk.block.owner
+                if loop is not None and loop.is_loop and loop not in self.alignment.backward:
+                    raise Unplaced(
+                        f"Its neighbour stands in a loop there that today does not have, at line {loop.line}."
+                    )
                 siblings = walk.block.statements
                 beyond = siblings[walk.index + 1 :] if step > 0 else siblings[: walk.index]
                 giver = next((one for one in beyond if binds(one, self.reads)), None)

@@ -10,6 +10,7 @@ from .changed import replace_old
 from .confirmed import confirm, confirm_kept
 from .definitions import check_definition, place_before_top, place_definition
 from .draft import Draft, Planned
+from .imported import imports
 from .new_imports import place_imports
 from .on_every_path import check_paths
 from .patches import Part, Patch
@@ -72,14 +73,18 @@ def _place_statement(draft: Draft, statement: Stmt, kind: Literal["log", "suppor
 
 
 def _aligned_spot(draft: Draft, statement: Stmt) -> Spot:
-    reads = use_of(statement).reads
+    use = use_of(statement)
+    # A method looks at more of its object than its name says.
+    owners = {call.rpartition(".")[0] for call in use.calls if "." in call}
+    known = imports(draft.view.today)
+    reads = use.reads | {owner for owner in owners if owner.partition(".")[0] not in known}
 
     def reads_there(new: Scope, old: Scope) -> frozenset[str]:
         renames = draft.view.votes(new, old).renames()
         return frozenset(_applied(chain, renames) for chain in reads)
 
     try:
-        return find_spot(draft.view, statement, reads_there, import_renames(draft.view, use_of(statement).reads))
+        return find_spot(draft.view, statement, reads_there, import_renames(draft.view, use.reads))
     except Unplaced as refused:
         if not draft.unsure or refused.unsure is None:
             raise

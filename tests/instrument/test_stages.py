@@ -310,10 +310,23 @@ def fit(model, data):
 """
 
 
-def test_a_neighbour_that_went_into_a_loop_with_another_value() -> None:
-    inside = "        for _ in range(2):\n            model.back(y)\n            y = model.checked(y)\n"
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        ("with guard():", "It could stand before or after line 7"),
+        ("for _ in range(2):", "Its neighbour stands in a loop"),
+    ],
+)
+def test_a_neighbour_that_went_deeper_with_another_value(header: str, said: str) -> None:
+    inside = f"        {header}\n            model.back(y)\n            y = model.checked(y)\n"
     told = placed(_STEP, 'flor.log("y", y)', _STEP.replace("        model.back(y)\n", inside))
-    assert told.startswith("It could stand before or after line 7")
+    assert told.startswith(said)
+
+
+def test_what_begins_its_block_does_not_go_behind_another_value() -> None:
+    base = "import flor\ndef fit(x, y):\n    if y:\n        # here\n        x += y\n    return x\n"
+    target = "import flor\ndef more(x, y):\n    x += y\n    return x\ndef fit(x, y):\n    if y:\n        x = more(x, y)\n    return x\n"
+    assert placed(base, 'flor.log("x", x)', target).startswith("It begins its block")
 
 
 @pytest.mark.parametrize("twin", ["        y = model(x)\n", "        model.step(y)\n"])

@@ -195,8 +195,7 @@ def test_twice_around_the_loop(project: Project, browser: Any) -> None:
     train = project.root / "train.py"
     train.write_text(train.read_text() + PRECISION)
     state = project.state()
-    # 3: the application's own runs are named as left out
-    done = project.command("add-log", "train.py", "--yes", timeout=900, check=3)
+    done = project.command("add-log", "train.py", "--yes", timeout=900)
     assert project.state() == state
     frame = project.dataframe("precision_first", "precision_other", "recall", fidelity=True)
     assert len(frame) == 24 and frame["precision_first_fidelity"].isin(["exact"]).all(), done.stderr

@@ -176,3 +176,18 @@ def test_it_is_told_as_hosted_and_is_not_replayed(project: Project) -> None:
     project.write({"app.py": APPLICATION.replace("    flor.commit()", '    flor.log("more", 1)\n    flor.commit()')})
     done = project.command("add-log", "app.py", "--yes", check=1)
     assert "cannot be run again by itself" in done.stderr
+
+
+def test_its_runs_do_not_make_other_work_partial(project: Project) -> None:
+    """What is filled for a training script is all there is to fill; the requests are told in one line."""
+    script = "import flor\nfor epoch in flor.loop('epoch', range(2)):\n    flor.log('loss', epoch)\n"
+    project.commit(files={"app.py": APPLICATION, "train.py": script})
+    with served(project) as address:
+        for number in range(3):
+            assert post(address, {"number": number})
+    project.python("train.py")
+    project.write({"train.py": script + "    flor.log('more', epoch)\n"})
+    done = project.command("add-log", "train.py", "--yes")
+    assert [line for line in done.stderr.splitlines() if line.startswith("left out: ")] == [
+        next(line for line in done.stderr.splitlines() if line.startswith("left out: 3 runs (app.py): it ran inside"))
+    ]
