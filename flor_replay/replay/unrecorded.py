@@ -34,28 +34,29 @@ REPLAYABLE = ("script", "module")
 def unrecorded(
     history: History, root: str, store: str, paths: Sequence[str], recorded: Sequence[Run], argv: Sequence[str] | None
 ) -> list[Run]:
-    """A run for each commit that changed one of `paths` and of which none in `recorded` is, oldest first.
+    """A run for each commit that changed one of `paths` and whose script none in `recorded` ran, oldest first.
 
-    They run the script of the newest recorded run, one of `paths` if there is such a run, with its arguments; `argv` are
-    others. Nothing is written. Raises UsageError where no script can be told.
+    The script is that of the newest recorded run, one of `paths` if there is such a run; so are its arguments, unless `argv`
+    says others. Nothing is written. Raises UsageError where no script can be told.
     """
     prefix = history.prefix(root)
     names = [os.path.relpath(os.path.realpath(path), os.path.realpath(root)).replace(os.sep, "/") for path in paths]
     times = history.touching(prefix + name for name in names)
     newest_first = sorted(times, key=lambda commit: times[commit], reverse=True)
-    known = [run.commit for run in recorded if run.commit is not None]
-    trees = history.trees([*newest_first, *known])
-    have = {trees[commit] for commit in known if commit in trees}
-    wanted = [commit for commit in newest_first if trees.get(commit) not in have]
+    known = [(run.commit, run.filename) for run in recorded if run.commit is not None]
+    trees = history.trees([*newest_first, *(commit for commit, _ in known)])
+    have = {(trees.get(commit), filename) for commit, filename in known}
     like = _newest(recorded, names)
     if like is None and not any(name.endswith(".py") for name in names):
         raise UsageError("--all-commits: no run tells which script to run, and none of the files is one")
     script = like.info["entry"]["path"] if like is not None else next(name for name in names if name.endswith(".py"))
     titles = _titles(os.path.join(root, script))
     found = []
-    for commit, there in zip(wanted, history.followed(prefix + script, wanted), strict=True):
-        if there is not None and there[0].startswith(prefix):
-            path = there[0][len(prefix) :]
+    for commit, there in zip(newest_first, history.followed(prefix + script, newest_first), strict=True):
+        if there is None or not there[0].startswith(prefix):
+            continue
+        path = there[0][len(prefix) :]
+        if (trees.get(commit), path) not in have:
             entry = _entry(like, path, moved=path != script, argv=argv)
             found.append(_made(history, root, store, commit, times[commit], entry, like, titles))
     return found[::-1]

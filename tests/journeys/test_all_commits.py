@@ -65,6 +65,7 @@ def days(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
 
 def history(project: Project, days: Callable[[int], None]) -> None:
+    project.write({"other.py": "import flor\nflor.log('x', 1)\n"})
     for day, (file, content) in enumerate(
         [("train.py", OLDER), ("train.py", PLAIN), ("README", "x"), ("train.py", RECORDED)], 1
     ):
@@ -75,6 +76,9 @@ def history(project: Project, days: Callable[[int], None]) -> None:
 def test_commits_from_before_flor(project: Project, days: Callable[[int], None]) -> None:
     history(project, days)
     project.python("train.py", "--lr", "0.25")
+    project.git("checkout", "-q", "HEAD~2")  # a run of something else there is none of the script
+    project.python("other.py")
+    project.git("checkout", "-q", "main")
     project.write({"train.py": RECORDED + STATEMENT})
     before = project.state()
 
@@ -90,7 +94,7 @@ def test_commits_from_before_flor(project: Project, days: Callable[[int], None])
 
     again = project.command("add-log", "train.py", "--all-commits", "--yes", "--json")
     assert not json.loads(again.stdout)["results"]
-    assert [run.status for run in project.runs()] == ["unrecorded", "unrecorded", "finished"]
+    assert [run.status for run in project.runs()] == ["unrecorded", "unrecorded", "finished", "finished"]
     later = project.command("add-log", "train.py", "--yes", "--json")  # they are runs by now, like others
     assert not json.loads(later.stdout)["results"]
 
