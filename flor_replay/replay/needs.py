@@ -16,7 +16,7 @@ from flor_replay.plan.planner import Need, RunPlan
 from flor_replay.plan.segments import Segment
 from flor_replay.replay.proposal import Selection, VersionProposal
 from flor_replay.replay.rewrapping import with_loops, wraps_of
-from flor_replay.store.runs import Run
+from flor_replay.store.runs import UNRECORDED, Run
 
 
 def plan_version(
@@ -28,16 +28,19 @@ def plan_version(
     prefix: str,
     answers: dict[tuple[object, ...], Answers],
 ) -> None:
-    """Fill in the version's plans: what one worker would execute for each of its runs.
+    """Fill in the version's plans: what one worker would execute for each of its runs that was recorded.
 
     `answers` is what is known of other versions by now: those whose sources are the same are not looked at again.
     """
+    recorded = [run for run in version.runs if run.status != UNRECORDED]
+    if not recorded:
+        return
     assert version.patched is not None
     plain = history.python_sources(version.patched)
     version.volatile = volatile_names(plain.values())
     version.clock_fed = {name: sorted(found) for name, found in asdict(clock_fed(plain.values())).items()}
     content = (frozenset(plain.items()), version.inserted)
-    for run in version.runs:
+    for run in recorded:
         script = prefix + run.filename
         wraps = version.wraps[run.run] = wraps_of(run, version, prefix)
         key = (content, wraps)  # runs of one version share them too, unless other loops of theirs were named in memory
@@ -75,10 +78,12 @@ def plan_unrecorded(
     selection: Selection,
     prefix: str,
 ) -> None:
-    """Fill in the plans of a version that was never recorded: all of it is executed."""
-    if version.patched is None:  # it has the statements
-        version.patched = version.commit
+    """Fill in the plans of what was never recorded of a version: all of it is executed."""
     for run in version.runs:
+        if run.status != UNRECORDED:
+            continue
+        if version.patched is None:  # it has the statements
+            version.patched = version.commit
         version.wraps[run.run] = wraps_of(run, version, prefix)
         facts = known[run.run]
         need = Need(frozenset({Place.BEFORE, Place.AFTER}))

@@ -18,7 +18,7 @@ from flor_replay.replay.placing import Placing
 from flor_replay.replay.proposal import Proposal, Selection, VersionProposal
 from flor_replay.replay.today import files_today
 from flor_replay.replay.unrecorded import as_long_as_others, unrecorded
-from flor_replay.store.runs import UNRECORDED, Run
+from flor_replay.store.runs import Run
 
 
 def propose(
@@ -73,10 +73,10 @@ def propose(
         answers: dict[tuple[object, ...], Answers] = {}
         for version in versions:
             placing.commit(version)
-            recorded_version = any(run.status != UNRECORDED for run in version.runs)
-            if version.names and recorded_version:
+            in_it = not version.problem and (version.names or version.already)
+            if version.names:
                 plan_version(history, version, known, everything, selection, prefix, answers)
-            elif not version.problem and not recorded_version and (version.names or version.already):
+            if in_it:
                 plan_unrecorded(version, known, everything, selection, prefix)
             turn()
         replayed = [run for version in versions for run in version.runs if run.run in version.needs]
