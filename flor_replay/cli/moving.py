@@ -30,7 +30,8 @@ def told(found: Unpacked, *, dry_run: bool = False) -> int:
     for run in found.runs:
         print(run)
     verb = "would be taken over" if dry_run else "taken over"
-    say(f"{plural(len(found.runs), 'run')} {verb}, {len(found.known)} were here already")
+    told = f"{plural(len(found.runs), 'run')} and {plural(len(found.replays), 'replay')}"
+    say(f"{told} {verb}, {len(found.known)} were here already")
     for note in found.notes:
         say(f"flor-replay: {note}")
     return PARTLY if found.notes else DONE

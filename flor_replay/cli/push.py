@@ -16,12 +16,16 @@ from flor_replay.cli.shell import DONE, say
 @click.option("--checkpoints", is_flag=True, help="With their checkpoints.")
 @click.option("--dry-run", is_flag=True, help="Only say which.")
 def command(remote: str, runs: tuple[str, ...], every: bool, checkpoints: bool, dry_run: bool) -> int:
-    """Send runs with their versions to REMOTE, a git remote or a folder. In git they lie under refs/flor, in no branch."""
+    """Send runs, with their versions and what was filled in since, to REMOTE, a git remote or a folder. What is there already
+    is not sent again. In git they lie under refs/flor, in no branch."""
     from flor_replay.moving import remote as moving
 
     root, store = find_project()
-    sent = moving.push(root, groups(store, runs, every), remote, checkpoints=checkpoints, dry_run=dry_run)
-    for run in sent:
-        print(run)
-    say(f"{plural(len(sent), 'run')} {'would be sent' if dry_run else 'sent'} to {remote}")
+    wanted = [run for group in groups(store, runs, every) for run in group]
+    sent = moving.push(root, wanted, remote, checkpoints=checkpoints, dry_run=dry_run)
+    recorded = [run.run for run in sent if not run.replay_of]
+    for name in recorded:
+        print(name)
+    told = f"{plural(len(recorded), 'run')} and {plural(len(sent) - len(recorded), 'replay')}"
+    say(f"{told} {'would be sent' if dry_run else 'sent'} to {remote}")
     return DONE

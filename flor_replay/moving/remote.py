@@ -1,7 +1,8 @@
 """Runs on their way to and from a folder or a git remote. Nothing goes anywhere unless it is asked for.
 
-A folder gets an archive a run. A git remote gets, under refs/flor/runs/<run>, a commit with the run's archive, and the versions it ran under
-refs/flor/versions/: no branch, no tag, nothing that a clone or a fetch of others would bring along.
+A folder gets an archive a run, and one for each of its replays: those come later. A git remote gets, under refs/flor/runs/<run> and
+refs/flor/replays/<replay>, a commit with the archive, and the versions they ran under refs/flor/versions/: no branch, no tag, nothing that a
+clone or a fetch of others would bring along.
 """
 
 from __future__ import annotations
@@ -16,58 +17,70 @@ from flor_replay.moving import archive, unpack
 from flor_replay.store.runs import Run
 
 _RUNS = "refs/flor/runs/"
+_REPLAYS = "refs/flor/replays/"
+_RECEIVED = "refs/flor/received-runs/"
 _VERSIONS = "refs/flor/versions/"
 _FILE = "run.zip"
 _SUFFIX = ".flor.zip"
+_REPLAY_SUFFIX = ".replay.flor.zip"
+_AT_ONCE = 500  # refs in one push: a command line has an end
 
 
-def push(root: str, groups: Sequence[Sequence[Run]], remote: str, *, checkpoints: bool, dry_run: bool) -> list[str]:
-    """Send runs, each with its replays; returns the ids of those that were not there. Raises UsageError, GitError, StoreError."""
+def push(root: str, runs: Sequence[Run], remote: str, *, checkpoints: bool, dry_run: bool) -> list[Run]:
+    """Send runs and replays; returns those that were not there. Raises UsageError, GitError, StoreError."""
     if _is_folder(root, remote):
-        return _push_folder(root, groups, remote, checkpoints, dry_run)
+        return _push_folder(root, runs, remote, checkpoints, dry_run)
     with GitCommands(root) as git:
         there = _listed(git, remote)
-        new = [group for group in groups if group[0].run not in there]
+        new = [run for run in runs if _ref(run) not in there]
         if dry_run or not new:
-            return [group[0].run for group in new]
-        specs: list[str] = []
-        made: list[str] = []
+            return new
+        specs: dict[str, None] = {}
+        commits: dict[str, None] = {}
         with tempfile.TemporaryDirectory(prefix="flor-push-") as scratch:
-            for group in new:
+            for run in new:
                 path = os.path.join(scratch, _FILE)
-                archive.write(root, group, path, checkpoints=checkpoints, bundle=False)
-                made.append(group[0].run)
-                specs.append(f"{_commit(git, path, group[0])}:{_RUNS}{group[0].run}")
-                commits = {str(c) for run in group for c in (run.commit, run.info.get("patched")) if c}
-                have = (c for c in commits if git.try_text("rev-parse", "--verify", "--quiet", f"{c}^{{commit}}"))
-                specs += [f"{commit}:{_VERSIONS}{commit}" for commit in have]
-        git.run("push", "--quiet", "--no-verify", "--", remote, *dict.fromkeys(specs))
-        return made
+                archive.write(root, [run], path, checkpoints=checkpoints, bundle=False)
+                specs[f"{_commit(git, path, run)}:{_ref(run)}"] = None
+                commits.update((str(c), None) for c in (run.commit, run.info.get("patched")) if c)
+        have = [c for c in commits if git.try_text("rev-parse", "--verify", "--quiet", f"{c}^{{commit}}")]
+        every = [*(f"{commit}:{_VERSIONS}{commit}" for commit in have), *specs]  # versions first: runs lean on them
+        for first in range(0, len(every), _AT_ONCE):
+            git.run("push", "--quiet", "--no-verify", "--", remote, *every[first : first + _AT_ONCE])
+        return new
+
+
+def _ref(run: Run) -> str:
+    return (_REPLAYS if run.replay_of else _RUNS) + run.run
 
 
 def pull(root: str, store: str, remote: str, *, trust: bool, dry_run: bool) -> unpack.Unpacked:
     """Take over the runs that are there and not here. Raises UsageError, GitError, StoreError."""
     here = set(os.listdir(os.path.join(store, "runs"))) if os.path.isdir(os.path.join(store, "runs")) else set()
     if _is_folder(root, remote):
-        names = sorted(name.removesuffix(_SUFFIX) for name in os.listdir(remote) if name.endswith(_SUFFIX))
-        paths = {name: os.path.join(remote, name + _SUFFIX) for name in names if name not in here}
-        return _unpacked(root, store, paths, here & set(names), trust, dry_run)
+        found = {name: _RUNS + name.removesuffix(_SUFFIX) for name in os.listdir(remote) if name.endswith(_SUFFIX)}
+        for name in [name for name in found if name.endswith(_REPLAY_SUFFIX)]:
+            found[name] = _REPLAYS + name.removesuffix(_REPLAY_SUFFIX)
+        paths = {ref: os.path.join(remote, name) for name, ref in found.items()}
+        return _unpacked(root, store, paths, here, trust, dry_run)
     with GitCommands(root) as git, tempfile.TemporaryDirectory(prefix="flor-pull-") as scratch:
         there = _listed(git, remote)
-        new = sorted(there - here)
-        if dry_run or not new:
-            return unpack.Unpacked(runs=new, known=sorted(there & here))
-        refs = [f"+{_RUNS}{run}:refs/flor/received-runs/{run}" for run in new]
-        git.run(
-            "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--", remote, *refs, f"{_VERSIONS}*:{_VERSIONS}*"
-        )
-        paths = {}
-        for run in new:
-            paths[run] = os.path.join(scratch, run + _SUFFIX)
-            with open(paths[run], "wb") as file:
-                file.write(git.run("cat-file", "blob", f"refs/flor/received-runs/{run}:{_FILE}"))
-            git.run("update-ref", "-d", f"refs/flor/received-runs/{run}")
-        return _unpacked(root, store, paths, there & here, trust, dry_run)
+        paths = {ref: os.path.join(scratch, f"{number}{_SUFFIX}") for number, ref in enumerate(sorted(there))}
+        new = [ref for ref in paths if _id(ref) not in here]
+        if not dry_run and new:
+            refs = [f"+{ref}:{_RECEIVED}{_id(ref)}" for ref in new] + [f"{_VERSIONS}*:{_VERSIONS}*"]
+            for first in range(0, len(refs), _AT_ONCE):
+                some = refs[first : first + _AT_ONCE]
+                git.run("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--", remote, *some)
+            for ref in new:
+                with open(paths[ref], "wb") as file:
+                    file.write(git.run("cat-file", "blob", f"{_RECEIVED}{_id(ref)}:{_FILE}"))
+                git.run("update-ref", "-d", _RECEIVED + _id(ref))
+        return _unpacked(root, store, paths, here, trust, dry_run)
+
+
+def _id(ref: str) -> str:
+    return ref.rpartition("/")[2]
 
 
 def _is_folder(root: str, remote: str) -> bool:
@@ -84,26 +97,29 @@ def _is_folder(root: str, remote: str) -> bool:
     raise UsageError(f"{remote!r} is neither a folder nor a git remote (git remote lists them)")
 
 
-def _push_folder(
-    root: str, groups: Sequence[Sequence[Run]], folder: str, checkpoints: bool, dry_run: bool
-) -> list[str]:
+def _push_folder(root: str, runs: Sequence[Run], folder: str, checkpoints: bool, dry_run: bool) -> list[Run]:
     sent = []
-    for group in groups:
-        path = os.path.join(folder, group[0].run + _SUFFIX)
+    for run in runs:
+        path = os.path.join(folder, run.run + (_REPLAY_SUFFIX if run.replay_of else _SUFFIX))
         if not os.path.exists(path):
             if not dry_run:
-                archive.write(root, group, path, checkpoints=checkpoints)
-            sent.append(group[0].run)
+                archive.write(root, [run], path, checkpoints=checkpoints)
+            sent.append(run)
     return sent
 
 
 def _unpacked(
-    root: str, store: str, paths: dict[str, str], known: set[str], trust: bool, dry_run: bool
+    root: str, store: str, paths: dict[str, str], here: set[str], trust: bool, dry_run: bool
 ) -> unpack.Unpacked:
-    found = unpack.Unpacked(known=sorted(known))
-    for run, path in paths.items():
+    """Take over what is in archives, by ref; those of `here` are not looked at."""
+    found = unpack.Unpacked()
+    for ref, path in sorted(paths.items(), key=lambda item: (item[0].startswith(_REPLAYS), item)):
+        is_replay = ref.startswith(_REPLAYS)
+        if _id(ref) in here:
+            found.known += [] if is_replay else [_id(ref)]
+            continue
         if dry_run:
-            found.runs.append(run)
+            (found.replays if is_replay else found.runs).append(_id(ref))
             continue
         try:
             one = unpack.read(root, store, path, trust=trust)
@@ -117,8 +133,9 @@ def _unpacked(
 
 
 def _listed(git: GitCommands, remote: str) -> set[str]:
-    output = git.text("ls-remote", "--refs", "--quiet", "--", remote, f"{_RUNS}*")
-    return {line.split("\t")[1].removeprefix(_RUNS) for line in output.splitlines() if "\t" in line}
+    """The refs of runs and replays that a remote has."""
+    output = git.text("ls-remote", "--refs", "--quiet", "--", remote, f"{_RUNS}*", f"{_REPLAYS}*")
+    return {line.split("\t")[1] for line in output.splitlines() if "\t" in line}
 
 
 def _commit(git: GitCommands, path: str, run: Run) -> str:

@@ -22,7 +22,7 @@ Reads = Callable[[Scope, Scope], frozenset[str]]
 def find_spot(view: View, statement: Stmt, reads: Reads, likely: Mapping[str, str]) -> Spot:
     """The one place for `statement`, or Unplaced. `likely` are renames that are known beforehand."""
     scope = statement.block.scope
-    namesake = view.namesake(scope)
+    namesake = view.namesake(scope) or view.of_the_name(scope)
     reasons: list[str] = []
     unsure: list[Spot] = []
     found: list[tuple[float, Spot]] = []
@@ -34,7 +34,7 @@ def find_spot(view: View, statement: Stmt, reads: Reads, likely: Mapping[str, st
             unsure += [reason.unsure] if reason.unsure is not None else []
             continue
         same = other.qualname == scope.qualname
-        if not same and spot.evidence < _ELSEWHERE and namesake is not None:
+        if not same and other is not namesake and spot.evidence < _ELSEWHERE and namesake is not None:
             # Its own function is there: for another one to be the place, both neighbours must have gone there.
             reasons.append("The function that it stands in has no sure place for it in this version.")
             unsure.append(spot)
@@ -60,7 +60,7 @@ def _spot_in(view: View, statement: Stmt, other: Scope, reads: frozenset[str], l
     alignment, votes = view.alignment(statement.block.scope, other)
     if other.qualname != statement.block.scope.qualname:
         alignment = view.unclaimed(statement.block.scope, other)
-        if _stayed(view, statement, alignment):
+        if _stayed(view, statement, other, alignment):
             raise Unplaced("What stands around the statement is in the function of its own name in this version.")
     lost = view.renames_of_lost(use_of(statement).reads)
     wanted = _wanted(view.today, statement, {**lost, **votes.renames(), **likely})
@@ -83,13 +83,13 @@ def _spot_in(view: View, statement: Stmt, other: Scope, reads: frozenset[str], l
     return best
 
 
-def _stayed(view: View, statement: Stmt, elsewhere: Alignment) -> bool:
+def _stayed(view: View, statement: Stmt, other: Scope, elsewhere: Alignment) -> bool:
     """Whether its neighbours stand in the function of its own name as surely as in another one.
 
     One of them is enough there, unless both stand in the other one without a change.
     """
-    own = view.namesake(statement.block.scope)
-    if own is None:
+    own = view.namesake(statement.block.scope) or view.of_the_name(statement.block.scope)
+    if own is None or own is other:
         return False
     here = view.alignment(statement.block.scope, own)[0]
     nearest = [siblings[0] for siblings in neighbours(view, statement) if siblings]

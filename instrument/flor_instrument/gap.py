@@ -93,8 +93,8 @@ class Gap:
         if evidence < _ENOUGH:
             raise Unplaced("Too little of the code around it stands in this version to be sure of the place.", unsure)
         # The end of a block is a weaker neighbour than a statement.
-        near_left = min(left_score, 1.0 if left is not None else EDGE) if left_near else 0.0
-        near_right = min(right_score, 1.0 if right is not None else EDGE) if right_near else 0.0
+        near_left = (min(left_score, 1.0) if left is not None else EDGE) if left_near else 0.0
+        near_right = (min(right_score, 1.0) if right is not None else EDGE) if right_near else 0.0
         sides = Side(near_left, bool(self.before)), Side(near_right, bool(self.after))
         try:
             if self.owned:

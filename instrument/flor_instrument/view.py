@@ -116,6 +116,17 @@ class View:
         other = self.target.by_name.get(scope.qualname)
         return other if other is not None and other.kind == scope.kind else None
 
+    def of_the_name(self, scope: Scope) -> Scope | None:
+        """The one function of the version that has its name in another class or in none, and that today does not have."""
+        if scope.kind != "function":
+            return None
+        found = [
+            other
+            for other in self.target.scopes
+            if other.name == scope.name and other.kind == scope.kind and other.qualname not in self.today.by_name
+        ]
+        return found[0] if len(found) == 1 else None
+
     def defined_again(self, scope: Scope) -> bool:
         """Whether the version has several scopes of that qualified name, of which the last is the one that counts."""
         return sum(other.qualname == scope.qualname for other in self.target.scopes) > 1

@@ -65,7 +65,7 @@ def test_a_file_holds_log_version_and_what_was_filled(recorded: tuple[Project, R
     assert found.state() == theirs, "their branch, index and files stay as they are"
     check(found, run)
     assert not list(found.store.glob("runs/*/checkpoints/*"))
-    assert "0 runs taken over" in found.command("import", file).stderr
+    assert "0 runs and 0 replays taken over" in found.command("import", file).stderr
     check(found, run)
 
 
@@ -152,6 +152,23 @@ def test_a_folder_and_a_git_remote(recorded: tuple[Project, Run], tmp_path: Path
     assert all(ref.startswith("refs/flor/") for ref in refs.stdout.split())
     assert project.command("push", "nowhere", "--all", check=2).stderr.count("\n") == 1
     assert project.command("push", "origin", check=2).stdout == ""
+
+
+def test_what_is_filled_later_follows(recorded: tuple[Project, Run], tmp_path: Path) -> None:
+    project, run = recorded
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    project.command("push", str(shared), "--all")
+    found = other(tmp_path)
+    found.command("pull", str(shared))
+    check(found, run)
+    project.write({"train.py": SCRIPT + '    flor.log("double", w * 2)\n    flor.log("half", w / 2)\n'})
+    project.command("add-log", "train.py", "--yes")
+    sent = project.command("push", str(shared), "--all")
+    assert sent.stdout == "" and "0 runs and 1 replay sent" in sent.stderr
+    assert "0 runs and 1 replay taken over, 1 were here already" in found.command("pull", str(shared)).stderr
+    assert found.dataframe("half")["half"].tolist() == [2.0, 1.0, 0.5]
+    check(found, run)
 
 
 def test_nothing_is_pushed_unasked(recorded: tuple[Project, Run], tmp_path: Path) -> None:
