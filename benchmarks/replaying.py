@@ -108,6 +108,11 @@ def run(quick: bool) -> list[Row]:
             compared("after the nested loop, to its floor", after, least, "start-up once, restores, statements")
         )
         ideal = [divided(project)] * runs
+        flordb = os.environ.get("FLOR_BENCH_FLORDB")
+        if flordb:
+            theirs, share = flordb_replay(base, activations, epochs, steps, flordb)
+            rows.append(compared("after the nested loop", after, [theirs], "FlorDB 4.0.1, its replay"))
+            rows.append(Row("  values that it filled", 1.0, share, "FlorDB 4.0.1", 1.0 / max(share, 1e-9), 1, "%"))
         rows.append(
             compared("in the nested loop, to its ideal", nested, ideal, "recorded time of iterations / jobs + start-up")
         )
@@ -137,6 +142,57 @@ def floor(base: Path, project: Path) -> float:
     began = time.perf_counter()
     python(["-c", FLOOR, str(base / "floor.json"), str(project), str(project / ".flor" / "packs"), statement], base)
     return time.perf_counter() - began
+
+
+def flordb_replay(
+    base: Path, activations: tuple[str, ...], epochs: int, steps: int, interpreter: str
+) -> tuple[float, float]:
+    """Seconds of FlorDB's replay of the same statement, and which part of the values it filled.
+
+    It stops at the second version where train.py differs, and without a value outside of all loops: so its versions differ in a
+    file beside the script, and an argument is logged.
+    """
+    project = base / "flordb"
+    project.mkdir()
+    subprocess.run(["git", "init", "-q", "-b", "main"], cwd=project, check=True)
+    for name, value in (("user.name", "bench"), ("user.email", "bench@localhost")):
+        git(project, "config", name, value)  # it commits itself
+    (project / ".gitignore").write_text("__pycache__\n")
+    environment = {**os.environ, "PATH": f"{Path(interpreter).parent}{os.pathsep}{os.environ['PATH']}"}
+
+    def script(bottom: str = "") -> None:
+        write(project, "relu", epochs, steps, bottom=bottom)
+        text = (project / "train.py").read_text()
+        text = text.replace("import flor\n", 'import flordb as flor\nseed = flor.arg("seed", 0)\n')
+        text = text.replace("torch.nn.functional.relu", 'getattr(torch.nn.functional, open("activation.txt").read())')
+        (project / "train.py").write_text(text)
+
+    def call(*words: str) -> str:
+        done = subprocess.run(
+            ["python", *words],
+            cwd=project,
+            env=environment,
+            input="y\n" * 9,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise SystemExit(f"FlorDB: {' '.join(words)}\n{done.stdout[-1000:]}{done.stderr[-2000:]}")
+        return done.stdout
+
+    for activation in activations:
+        script()
+        (project / "activation.txt").write_text(activation)
+        git(project, "add", "-A")
+        git(project, "commit", "-q", "--allow-empty", "-m", activation)
+        call("train.py")
+    script(BOTTOM.format(name="norm"))
+    began = time.perf_counter()
+    call("-m", "flordb", "replay", "norm")
+    seconds = time.perf_counter() - began
+    filled = call("-c", "import flordb; print(len(flordb.dataframe('norm')))").split()[-1]
+    return seconds, int(filled) / (len(activations) * epochs)
 
 
 def divided(project: Path) -> float:
