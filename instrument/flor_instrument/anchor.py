@@ -95,7 +95,12 @@ def _stayed(view: View, statement: Stmt, other: Scope, elsewhere: Alignment) -> 
     nearest = [siblings[0] for siblings in neighbours(view, statement) if siblings]
     known = [here.score.get(one, 0.0) for one in nearest]
     there = [elsewhere.score.get(one, 0.0) for one in nearest]
-    return any(score >= SURE for score in known) and (sum(known) >= sum(there) or min(there) < SURE)
+    if any(score >= SURE for score in known) and (sum(known) >= sum(there) or min(there) < SURE):
+        return True
+    # What it stands under is where it was: a neighbour that looks like one elsewhere, at a block's edge, is not enough.
+    owner = statement.block.owner
+    under = owner is not None and not isinstance(owner.node, DEFINITIONS) and here.score.get(owner, 0.0) >= SURE
+    return under and (len(there) < 2 or min(there) < SURE)
 
 
 def _blocks(view: View, statement: Stmt, other: Scope, alignment: Alignment) -> Iterable[tuple[Block, bool]]:

@@ -7,6 +7,7 @@ less is left to the alignment.
 
 from __future__ import annotations
 
+import ast
 import re
 from itertools import pairwise
 
@@ -150,12 +151,23 @@ def _fed_alike(view: View, statement: Stmt, block: Block, near: Stmt | None) -> 
         if not ours and not theirs:
             if (root in scope_parameters(scope)) != (root in scope_parameters(other)):
                 return False
+            if _place_of(root, scope) != _place_of(root, other):
+                return False  # its namesake may be another one's value
             continue
         last = [one.key for one in ours if (one.line, one.col) < (statement.line, statement.col)][-1:]
         then = [one.key for one in theirs if (one.line, one.col) <= position][-1:]
         if last != then:
             return False
     return True
+
+
+def _place_of(parameter: str, scope: Scope) -> int | None:
+    """Where a parameter stands among those that are given by position."""
+    node = scope.owner.node if scope.owner is not None else None
+    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        return None
+    names = [one.arg for one in (*node.args.posonlyargs, *node.args.args)]
+    return names.index(parameter) if parameter in names else None
 
 
 __all__ = ["undisturbed"]
