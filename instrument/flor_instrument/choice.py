@@ -28,9 +28,20 @@ class Side:
 
 
 def choose(
-    view: View, statement: Stmt, block: Block, low: int, high: int, reads: frozenset[str], left: Side, right: Side
+    view: View,
+    statement: Stmt,
+    block: Block,
+    low: int,
+    high: int,
+    reads: frozenset[str],
+    left: Side,
+    right: Side,
+    given: bool = False,
 ) -> int:
-    """The index in low..high that keeps what the statement reads as it was. Raises Unplaced where two may differ."""
+    """The index in low..high that keeps what the statement reads as it was. Raises Unplaced where two may differ.
+
+    `given`: what it reads has its value before the gap, as today.
+    """
     gap = block.statements[low:high]
     if not gap:
         return low
@@ -50,6 +61,10 @@ def choose(
     if right.sure and not left.sure:
         if binding:
             _check_begins(statement, binding)
+            if given:
+                raise Unplaced(
+                    f"Line {binding[0].line} gives what it reads another value, and today nothing there does."
+                )
         return high
     if not left.sure:
         if touching or (not log_calls(view.today, statement.node) and any(acts(one) for one in gap)):

@@ -7,7 +7,7 @@ from itertools import islice
 
 from .align import SURE, Alignment
 from .choice import EDGE, Side, choose
-from .effects import binds
+from .effects import binds, changes, reads_state
 from .loops import check_loop
 from .neighbours import counterpart, neighbours, outline, unwrapped
 from .source import Block, Stmt, innermost_loop
@@ -61,9 +61,10 @@ class Gap:
         left, left_score, left_near = self._side(self.before, low - 1, fade, last=True)
         right, right_score, right_near = self._side(self.after, high, fade, last=False)
         first = first_index(self.block)
-        if self.owned and not self.before and low == first:
+        ends = self.owned and not self._is_body_of_another()
+        if ends and not self.before and low == first:
             left_score, left_near = 0.8, True
-        if self.owned and not self.after and high == len(self.block.statements):
+        if ends and not self.after and high == len(self.block.statements):
             right_score, right_near = 0.8, True
         if not self.owned and not self.after and high == len(self.block.statements):
             right_score, right_near = 0.4, True
@@ -101,8 +102,10 @@ class Gap:
                 self._check_deeper(left, right)
             else:
                 self._check_other_block(low, high, left, right)
-            index = choose(self.view, self.statement, self.block, low, high, self.reads, *sides)
+            given = self._given_before(low)
+            index = choose(self.view, self.statement, self.block, low, high, self.reads, *sides, given)
             self._check_twins(low, high, left, right)
+            self._check_beside(index)
         except Unplaced as refused:
             raise Unplaced(str(refused), unsure) from None
         return self._at(index, low, high, evidence)
@@ -129,10 +132,12 @@ class Gap:
 
     def _ends_tell(self) -> bool:
         """Whether the beginning and the end of the block are evidence by themselves: not of any function's body."""
-        scope, there = self.statement.block.scope, self.block.scope
-        if not self.owned or there.kind == "module":
-            return False
-        return self.block is not there.body or scope.name == there.name
+        return self.owned and self.block.scope.kind != "module" and not self._is_body_of_another()
+
+    def _is_body_of_another(self) -> bool:
+        """Whether the block is the body of a function of another name: where that begins and ends tells nothing."""
+        there = self.block.scope
+        return self.block is there.body and there.kind == "function" and there.name != self.statement.block.scope.name
 
     def _gone(self, siblings: list[Stmt]) -> bool:
         """Whether the very next sibling is surely in the version, but not in this block."""
@@ -243,6 +248,27 @@ class Gap:
             if not self._as_good_a_loop(innermost_loop(one.block)):
                 continue
             raise Unplaced(f"The code around it stands twice in this version: at lines {left.line} and {one.line}.")
+
+    def _check_beside(self, index: int) -> None:
+        """Two equal statements there, between which it would stand, and today two different ones."""
+        if not 0 < index < len(self.block.statements):
+            return
+        left, right = self.block.statements[index - 1 : index + 1]
+        today = [siblings[0].key for siblings in (self.before, self.after) if siblings]
+        if left.key != right.key or (len(today) == 2 and today[0] == today[1]):
+            return
+        state = reads_state(self.statement.node)
+        if binds(left, self.reads) or changes(left, self.reads, state):
+            raise Unplaced(f"Its neighbour stands twice: it could be before or after line {right.line}.")
+
+    def _given_before(self, low: int) -> bool:
+        """Whether what gives a read name its value today stands before the place there, as it does today, or outside."""
+        giver = next((one for one in self.before if binds(one, self.reads)), None)
+        match = self.alignment.forward.get(giver) if giver is not None else None
+        if giver is None:
+            return True
+        index = self._index_of(match) if match is not None else None
+        return index is not None and index < low and self.alignment.score.get(giver, 0.0) >= SURE
 
     def _check_deeper(self, left: Stmt | None, right: Stmt | None) -> None:
         """A neighbour stands deeper there: what is on the statement's side of it down there must not matter."""

@@ -346,3 +346,40 @@ def test_what_follows_it_left_the_loop_whose_header_stands_there() -> None:
         "import flor\ndef fit(a):\n    if a:\n        work(a)\n    for _ in range(2):\n        a += 1\n    return a\n"
     )
     assert placed(base, 'flor.log("a", a)', target).endswith("not in this version.")
+
+
+def test_two_equal_statements_where_today_has_two_different_ones() -> None:
+    base = "import flor\ndef fit(m, a, b):\n    m.step(a)\n    # here\n    m.step(b)\n    return m\n"
+    target = base.replace("    m.step(a)\n    # here\n", "    # here\n    m.step(b)\n")
+    assert "stands twice" in placed(base, 'flor.log("norm", m.norm())', target)
+
+
+def test_a_new_giver_where_todays_stands_as_it_did() -> None:
+    base = "import flor\ndef fit(x):\n    y = f(x)\n    z = g(x)\n    # here\n    done(y, z)\n"
+    target = "import flor\ndef fit(x):\n    y = f(x)\n    y = y / 2\n    done(y, z)\n"
+    assert "today nothing there does" in placed(base, 'flor.log("y", y)', target)
+    edited = target.replace("    y = f(x)\n", "")  # the giver itself has changed: behind it is right
+    assert placed(base.replace("    z = g(x)\n", ""), 'flor.log("y", y)', edited) == edited.replace(
+        "    done", '    flor.log("y", y)\n    done'
+    )
+
+
+def test_where_a_function_of_another_name_begins_tells_nothing() -> None:
+    base = "import flor\ndef part(y):\n    # here\n    show(y)\n    for _ in range(1):\n        best(y)\n"
+    target = "import flor\ndef step(y):\n    for _ in range(1):\n        if y:\n            show(y)\n            best(y)\n    y += 1\n"
+    assert placed(base, 'flor.log("y", y)', target).endswith(".")
+
+
+def test_what_stands_under_a_header_that_stayed_does_not_go_elsewhere() -> None:
+    base = (
+        "import flor\ndef a(s):\n    for j in range(2):\n        s.add(j)\n        g = f(s, j)\n        s.keep(g)\n        # here\n"
+        "    return s\ndef b(s):\n    return s\n"
+    )
+    target = (
+        "import flor\ndef a(s):\n    for j in range(2):\n        for _ in range(1):\n            s.add(j)\n        g = f(s, j)\n    return s\n"
+        "def b(s):\n    for j in range(2):\n        g = f(s, j)\n        s.keep(3)\n    return s\n"
+    )
+    told = placed(base, 'flor.log("g", g)', target)
+    assert told.endswith(".") or told == target.replace(
+        "        g = f(s, j)\n    return s\ndef b", '        g = f(s, j)\n        flor.log("g", g)\n    return s\ndef b'
+    )

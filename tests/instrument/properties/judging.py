@@ -106,6 +106,8 @@ def _inner(node: ast.AST) -> Iterable[ast.AST]:
 
 def _independent(node: ast.stmt, logged: ast.stmt) -> bool:
     """Whether it gives nothing that the logging statement reads, and calls nothing that could change it."""
+    if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == ast.unparse(node.value):
+        return True  # the same value again
     if names_in(node, stored=True) & names_in(logged, stored=False):
         return False
     for part in ast.walk(node):

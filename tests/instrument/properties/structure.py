@@ -155,7 +155,8 @@ def move_statement(text: str, chance: Random, near: bool) -> str | None:
         return None
     if not own_lines(lines, suite.nodes[other]):
         return None
-    if any(for_mark(node) for node in suite.nodes[min(low, other) : max(low, other) + 1]):
+    between = suite.nodes[min(low, other) : max(low, other) + 1]
+    if any(for_mark(inner) for node in between for inner in ast.walk(node) if isinstance(inner, ast.stmt)):
         return None  # whoever moves a statement past the one in question, or what feeds it, makes its place arguable
     start = span(suite.nodes[other])[0] - 1
     moved = lines[first:last]
