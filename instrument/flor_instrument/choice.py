@@ -57,6 +57,10 @@ def choose(
         if left.sure < SURE and binding:
             _check_begins(statement, binding)
             return _after_the_giver(statement, block, binding, low, reads)
+        if binding and right.anything:
+            raise Unplaced(
+                f"It could stand before or after line {binding[0].line}, which gives what it reads another value."
+            )
         return low
     if right.sure and not left.sure:
         if binding:
