@@ -118,5 +118,9 @@ def _independent(node: ast.stmt, logged: ast.stmt) -> bool:
             if name not in SAFE:
                 return False
         if isinstance(part, ast.Attribute | ast.Subscript) and isinstance(part.ctx, ast.Store):
-            return False
+            root: ast.expr = part
+            while isinstance(root, ast.Attribute | ast.Subscript):
+                root = root.value
+            if not isinstance(root, ast.Name) or root.id in names_in(logged, stored=False):
+                return False  # of another object than those that are looked at
     return True
