@@ -362,7 +362,8 @@ class Session:
         try:
             from flor_replay.store import sealing
 
-            sealing.seal(self.folder)
+            if sealing.has_room():  # else it is read as it is, and `flor-replay gc` seals it
+                sealing.seal(self.folder)
         except Exception as error:  # the live log stays: nothing is lost, it is only slower to read
             first = str(error).partition("\n")[0]
             warn(f"the log of this run stays unsealed ({type(error).__name__}: {first})")

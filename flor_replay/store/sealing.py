@@ -13,6 +13,26 @@ if TYPE_CHECKING:
     import duckdb
 
 
+_ROOM_BYTES = 2 << 30  # of addresses: the threads that DuckDB starts have stacks, and it keeps more than it uses
+
+
+def has_room() -> bool:
+    """Whether this process may address enough more memory for sealing: where it may not, DuckDB ends it with a segfault."""
+    try:
+        import resource
+    except ImportError:
+        return True
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit == resource.RLIM_INFINITY:
+        return True
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            pages = int(file.read().split()[0])
+    except (OSError, ValueError, IndexError):
+        return False
+    return limit - pages * resource.getpagesize() > _ROOM_BYTES
+
+
 def seal(folder: RunFolder) -> list[str]:
     """Seal one run. Done again after a crash in its midst it gives the same result; a sealed run is left alone.
 

@@ -157,6 +157,8 @@ def test_a_state_larger_than_the_free_memory(project: Project) -> None:
     assert recorded.stderr.count("\n") <= 2, recorded.stderr
     assert readable(project.store) >= 2
     assert len(project.values("w")) == 18
+    (run,) = project.runs()
+    assert os.path.exists(run.folder.live), "sealing needs more addresses than there are: it would end the process"
 
 
 # -- what is in the state ---------------------------------------------------------------------------------------------
