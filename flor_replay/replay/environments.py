@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -78,7 +79,7 @@ def recorded_of(run: Run, store: str) -> Recorded | None:
 
 def running() -> Recorded:
     """That of this process."""
-    return Recorded(".".join(map(str, sys.version_info[:3])), _without_ours(installed_packages()))
+    return Recorded(platform.python_version(), _without_ours(installed_packages()))
 
 
 def _without_ours(found: Mapping[str, str]) -> dict[str, str]:
@@ -182,9 +183,10 @@ def _leave_out(proposal: Proposal, version: VersionProposal, run: Run, reason: s
 def _interpreter(uv: Sequence[str], version: str, place: Path) -> None:
     """A virtual environment of this Python; of the same minor version where that very one cannot be had."""
     problem = ""
-    mine = ".".join(map(str, sys.version_info[:3]))
     here = os.path.realpath(sys.executable)
-    for asked in dict.fromkeys([here if version == mine else version, version, version.rpartition(".")[0]]):
+    for asked in dict.fromkeys(
+        [here if version == platform.python_version() else version, version, version.rpartition(".")[0]]
+    ):
         done = _run([*uv, "venv", "--quiet", "--clear", "--relocatable", "--python", asked, str(place)])
         if done.returncode == 0:
             return

@@ -22,7 +22,7 @@ Reads = Callable[[Scope, Scope], frozenset[str]]
 def find_spot(view: View, statement: Stmt, reads: Reads, likely: Mapping[str, str]) -> Spot:
     """The one place for `statement`, or Unplaced. `likely` are renames that are known beforehand."""
     scope = statement.block.scope
-    namesake = view.namesake(scope) or view.of_the_name(scope)
+    namesake = view.keeper_of_the_name(scope)
     reasons: list[str] = []
     unsure: list[Spot] = []
     found: list[tuple[float, Spot]] = []
@@ -88,7 +88,7 @@ def _stayed(view: View, statement: Stmt, other: Scope, elsewhere: Alignment) -> 
 
     One of them is enough there, unless both stand in the other one without a change.
     """
-    own = view.namesake(statement.block.scope) or view.of_the_name(statement.block.scope)
+    own = view.keeper_of_the_name(statement.block.scope)
     if own is None or own is other:
         return False
     here = view.alignment(statement.block.scope, own)[0]

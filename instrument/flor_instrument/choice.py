@@ -58,9 +58,7 @@ def choose(
             _check_begins(statement, binding)
             return _after_the_giver(statement, block, binding, low, reads)
         if binding and right.anything:
-            raise Unplaced(
-                f"It could stand before or after line {binding[0].line}, which gives what it reads another value."
-            )
+            raise another_value(binding[0])
         return low
     if right.sure and not left.sure:
         if binding:
@@ -92,6 +90,11 @@ def choose(
     raise Unplaced(f"It could stand before or after line {first.line}, which may change what it reads.")
 
 
+def another_value(giver: Stmt) -> Unplaced:
+    """The refusal where the statement could stand before or after what gives a name that it reads another value."""
+    return Unplaced(f"It could stand before or after line {giver.line}, which gives what it reads another value.")
+
+
 def _check_begins(statement: Stmt, binding: list[Stmt]) -> None:
     """What begins its block today read a value from before the block: nothing in the version's may give another one first."""
     if statement.index == first_index(statement.block):
@@ -106,9 +109,7 @@ def _after_the_giver(statement: Stmt, block: Block, binding: list[Stmt], low: in
     if low and statement.index and binds(block.statements[low - 1], reads):
         before, today = block.statements[low - 1], statement.block.statements[statement.index - 1]
         if use_of(before).binds == use_of(today).binds:
-            raise Unplaced(
-                f"It could stand before or after line {binding[0].line}, which gives what it reads another value."
-            )
+            raise another_value(binding[0])
     return max(one.index for one in binding) + 1
 
 
@@ -132,4 +133,4 @@ def _grouped(view: View, statement: Stmt) -> str | None:
     return "right" if above else "left"
 
 
-__all__ = ["EDGE", "Side", "choose"]
+__all__ = ["EDGE", "Side", "another_value", "choose"]

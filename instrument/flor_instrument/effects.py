@@ -50,6 +50,11 @@ def changes(statement: Stmt, reads: frozenset[str], state: bool) -> bool:
     return False
 
 
+def touches(statement: Stmt, reads: frozenset[str], node: ast.stmt) -> bool:
+    """Whether it gives what the hindsight statement `node` reads another value, or may change what stands behind it."""
+    return binds(statement, reads) or changes(statement, reads, reads_state(node))
+
+
 def reads_state(node: ast.stmt) -> bool:
     """Whether the statement looks into an object, as `grad_norm(model)` or `model.parameters()` does."""
     for part in ast.walk(node):
@@ -69,4 +74,4 @@ def acts(statement: Stmt) -> bool:
     return any(isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) for node in nodes)
 
 
-__all__ = ["acts", "binds", "changes", "reads_state"]
+__all__ = ["acts", "binds", "changes", "reads_state", "touches"]

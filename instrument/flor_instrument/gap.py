@@ -6,8 +6,8 @@ import ast
 from itertools import islice
 
 from .align import SURE, Alignment
-from .choice import EDGE, Side, choose
-from .effects import binds, changes, reads_state
+from .choice import EDGE, Side, another_value, choose
+from .effects import binds, touches
 from .loops import check_loop
 from .neighbours import counterpart, neighbours, outline, unwrapped
 from .source import Block, Stmt, innermost_loop
@@ -257,16 +257,15 @@ class Gap:
         today = [siblings[0].key for siblings in (self.before, self.after) if siblings]
         if left.key != right.key or (len(today) == 2 and today[0] == today[1]):
             return
-        state = reads_state(self.statement.node)
-        if binds(left, self.reads) or changes(left, self.reads, state):
+        if touches(left, self.reads, self.statement.node):
             raise Unplaced(f"Its neighbour stands twice: it could be before or after line {right.line}.")
 
     def _given_before(self, low: int) -> bool:
         """Whether what gives a read name its value today stands before the place there, as it does today, or outside."""
         giver = next((one for one in self.before if binds(one, self.reads)), None)
-        match = self.alignment.forward.get(giver) if giver is not None else None
         if giver is None:
             return True
+        match = self.alignment.forward.get(giver)
         index = self._index_of(match) if match is not None else None
         return index is not None and index < low and self.alignment.score.get(giver, 0.0) >= SURE
 
@@ -284,9 +283,7 @@ class Gap:
                 beyond = siblings[walk.index + 1 :] if step > 0 else siblings[: walk.index]
                 giver = next((one for one in beyond if binds(one, self.reads)), None)
                 if giver is not None:
-                    raise Unplaced(
-                        f"It could stand before or after line {giver.line}, which gives what it reads another value."
-                    )
+                    raise another_value(giver)
                 walk = walk.block.owner
 
     def _check_other_block(self, low: int, high: int, left: Stmt | None, right: Stmt | None) -> None:
@@ -294,9 +291,7 @@ class Gap:
         if (left is None and self.before) or (right is None and self.after):
             giver = next((one for one in self.block.statements[low:high] if binds(one, self.reads)), None)
             if giver is not None:
-                raise Unplaced(
-                    f"It could stand before or after line {giver.line}, which gives what it reads another value."
-                )
+                raise another_value(giver)
 
     def _as_good_a_loop(self, loop: Stmt | None) -> bool:
         """Whether a loop of the version could as well be the one that the statement stands in today."""

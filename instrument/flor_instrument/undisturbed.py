@@ -12,7 +12,7 @@ import re
 from itertools import pairwise
 
 from .bound import bindings, scope_parameters
-from .effects import binds, changes, reads_state
+from .effects import touches
 from .imported import imports
 from .source import Block, Scope, Stmt
 from .spots import Spot, first_index
@@ -125,8 +125,7 @@ def _has_new_twin(statement: Stmt, today: Stmt | None, there: Stmt | None, step:
     """Whether a neighbour that changes what the statement reads stands twice there: the place may be between the two."""
     if today is None or there is None or _equal_beside(today, step) or not _equal_beside(there, step):
         return False
-    reads = frozenset(use_of(statement).reads)
-    return binds(there, reads) or changes(there, reads, reads_state(statement.node))
+    return touches(there, frozenset(use_of(statement).reads), statement.node)
 
 
 def _equal_beside(statement: Stmt, step: int) -> bool:

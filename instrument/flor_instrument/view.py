@@ -116,10 +116,11 @@ class View:
         other = self.target.by_name.get(scope.qualname)
         return other if other is not None and other.kind == scope.kind else None
 
-    def of_the_name(self, scope: Scope) -> Scope | None:
-        """The one function of the version that has its name in another class or in none, and that today does not have."""
-        if scope.kind != "function":
-            return None
+    def keeper_of_the_name(self, scope: Scope) -> Scope | None:
+        """The namesake; else the one function that has its name in another class or in none, and that today does not have."""
+        namesake = self.namesake(scope)
+        if namesake is not None or scope.kind != "function":
+            return namesake
         found = [
             other
             for other in self.target.scopes
