@@ -68,7 +68,7 @@ def pairs(what: str, ours: Callable[[], float], beside: Callable[[], float], aga
     return compared(what, mine, theirs, against)
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """This process's; compiled code is kept, as it is where a package was installed."""
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     return {**kept, "PYTHONPYCACHEPREFIX": os.path.join(tempfile.gettempdir(), "flor-benchmarks-bytecode")}
@@ -79,7 +79,7 @@ def python(words: Sequence[str], cwd: Path, env: Mapping[str, str] | None = None
     done = subprocess.run(
         [sys.executable, *words],
         cwd=cwd,
-        env={**_environment(), **(env or {})},
+        env={**environment(), **(env or {})},
         capture_output=True,
         text=True,
         check=False,

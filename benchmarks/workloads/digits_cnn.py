@@ -13,21 +13,38 @@ data = torch.tensor(pixels, dtype=torch.float32).view(-1, 1, 8, 8) / 16
 target = torch.tensor(labels)
 train = torch.utils.data.TensorDataset(data[:1500], target[:1500])
 loader = torch.utils.data.DataLoader(train, batch_size=32, shuffle=True)
-net = nn.Sequential(
-    nn.Conv2d(1, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(), nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(),
-    nn.MaxPool2d(2), nn.Flatten(), nn.Linear(1024, 128), nn.ReLU(), nn.Dropout(0.3), nn.Linear(128, 10),
-)  # fmt: skip
-optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
+
+
+def new():
+    net = nn.Sequential(
+        nn.Conv2d(1, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(), nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(),
+        nn.MaxPool2d(2), nn.Flatten(), nn.Linear(1024, 128), nn.ReLU(), nn.Dropout(0.3), nn.Linear(128, 10),
+    )  # fmt: skip
+    return net, torch.optim.Adam(net.parameters(), lr=1e-3)
+
+
+def learn(net, optimizer, x, y):
+    loss = nn.functional.cross_entropy(net(x), y)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss
+
+
+def piece(net, optimizer):
+    return lambda: [learn(net, optimizer, data[:32], target[:32]) for _ in range(4)]
+
+
+net, optimizer = new()
+clock.beside(piece(*new()), every=0.15)
 clock.start()
 with flor.checkpointing(net=net, optimizer=optimizer):
     for epoch in flor.loop("epoch", range(30)):
         net.train()
         for x, y in flor.loop("step", loader):
-            loss = nn.functional.cross_entropy(net(x), y)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+            loss = learn(net, optimizer, x, y)
             flor.log("loss", loss.item())
+            clock.beat()
         net.eval()
         with torch.no_grad():
             flor.log("accuracy", (net(data[1500:]).argmax(1) == target[1500:]).float().mean().item())

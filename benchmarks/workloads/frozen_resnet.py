@@ -21,27 +21,41 @@ class Block(nn.Module):
         return torch.relu(self.second(self.first(x)) + (x if self.straight else self.aside(x)))
 
 
-backbone = nn.Sequential(
-    nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(2),
-    Block(64, 64, 1), Block(64, 64, 1), Block(64, 128, 2), Block(128, 128, 1),
-    Block(128, 256, 2), Block(256, 256, 1), Block(256, 512, 2), Block(512, 512, 1),
-    nn.AdaptiveAvgPool2d(1), nn.Flatten(),
-)  # fmt: skip
-for parameter in backbone.parameters():
-    parameter.requires_grad_(False)
-backbone.eval()
-head = nn.Linear(512, 10)
-model = nn.Sequential(backbone, head)
-optimizer = torch.optim.SGD(head.parameters(), lr=0.01, momentum=0.9)
+def new():
+    backbone = nn.Sequential(
+        nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(2),
+        Block(64, 64, 1), Block(64, 64, 1), Block(64, 128, 2), Block(128, 128, 1),
+        Block(128, 256, 2), Block(256, 256, 1), Block(256, 512, 2), Block(512, 512, 1),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+    )  # fmt: skip
+    for parameter in backbone.parameters():
+        parameter.requires_grad_(False)
+    backbone.eval()
+    head = nn.Linear(512, 10)
+    return nn.Sequential(backbone, head), head, torch.optim.SGD(head.parameters(), lr=0.01, momentum=0.9)
+
+
+def learn(model, optimizer, part):
+    loss = nn.functional.cross_entropy(model(images[part]), labels[part])
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss
+
+
+def piece(model, head, optimizer):
+    return lambda: learn(model, optimizer, torch.arange(32))
+
+
 images, labels = torch.randn(256, 3, 32, 32), torch.randint(0, 10, (256,))
+model, head, optimizer = new()
+clock.beside(piece(*new()), every=0.6)
 clock.start()
 with flor.checkpointing(model=model, optimizer=optimizer):
     for epoch in flor.loop("epoch", range(10)):
         for part in flor.loop("step", torch.randperm(256).split(32)):
-            loss = nn.functional.cross_entropy(model(images[part]), labels[part])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+            loss = learn(model, optimizer, part)
             flor.log("loss", loss.item())
+            clock.beat()
         flor.log("norm", head.weight.norm().item())
 clock.stop()

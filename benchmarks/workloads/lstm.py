@@ -21,20 +21,35 @@ class Model(nn.Module):
         return self.head(self.lstm(x)[0]).squeeze(-1)
 
 
-model = Model()
-optimizer = torch.optim.RMSprop(model.parameters(), lr=1e-3)
-scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 3)
+def new():
+    model = Model()
+    optimizer = torch.optim.RMSprop(model.parameters(), lr=1e-3)
+    return model, optimizer, torch.optim.lr_scheduler.StepLR(optimizer, 3)
+
+
+def learn(model, optimizer, part):
+    loss = nn.functional.mse_loss(model(sequences[part]), target[part])
+    optimizer.zero_grad()
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    return loss
+
+
+def piece(model, optimizer, _scheduler):
+    return lambda: learn(model, optimizer, torch.arange(32))
+
+
+model, optimizer, scheduler = new()
 best = float("inf")
+clock.beside(piece(*new()), every=0.25)
 clock.start()
 with flor.checkpointing(model=model, optimizer=optimizer):
     for epoch in flor.loop("epoch", range(10)):
         for part in flor.loop("step", torch.randperm(512).split(32)):
-            loss = nn.functional.mse_loss(model(sequences[part]), target[part])
-            optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
+            loss = learn(model, optimizer, part)
             flor.log("loss", loss.item())
+            clock.beat()
         scheduler.step()
         best = min(best, loss.item())
         flor.log("best", best)

@@ -4,7 +4,8 @@ Every thread has its own stack of open levels. A level is opened by a loop's fir
 exhausted, or when Python drops its iterator: that is when ``break``, ``return`` or an exception leaves the ``for``.
 
 Iterations of microseconds must not pay for this one by one. A loop over ``range(n)`` is looked at once in a while: between two
-looks a generator counts on and does nothing else, and what an iteration's level holds is made when something asks for it.
+looks Python's own iterator over a part of it runs alone, which iteration that is is asked of it, and what an iteration's level
+holds is made when something asks for it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import sys
 import threading
 import weakref
-from itertools import islice
+from itertools import chain
 from time import perf_counter
 
 TYPE_CHECKING = False
@@ -47,18 +48,20 @@ class Level:
     """One open level of a thread's loop stack. It does not keep its iterator alive: its end is how ``break`` is seen."""
 
     __slots__ = (
+        "_alone",
         "_counts",
         "_every",
+        "_index",
         "_manual",
         "_occurrences",
         "_path",
+        "_settled",
         "began",
-        "index",
+        "holds",
         "iterator",
         "name",
         "occurrence",
         "prefix",
-        "stale",
         "value",
     )
 
@@ -66,8 +69,10 @@ class Level:
         self.name = name
         self.prefix = prefix
         self.occurrence = occurrence
-        self.index = -1
-        self.stale = False  # the rest is that of an iteration before
+        self._index = -1  # of the running iteration, or of the last one of those that `_alone` gives
+        self._alone: Any = None  # an iterator over indices that runs without a word
+        self._settled: int | None = -1  # the iteration that the rest is about
+        self.holds = False  # a loop has begun inside
         self._path: Path = prefix
         self._counts: dict[str, int] = {}
         self._every: dict[str, int] = {}
@@ -78,38 +83,60 @@ class Level:
         self.value: object = None  # of the iteration, where it is a scalar that says more than the index
 
     @property
+    def index(self) -> int:
+        """Of the running iteration; -1 before the first."""
+        alone = self._alone
+        return self._index if alone is None else self._index - alone.__length_hint__()
+
+    @index.setter
+    def index(self, index: int) -> None:
+        self.halt()
+        self._index = index
+
+    def let_run(self, indices: range) -> Iterator[int]:
+        """An iterator over the indices of the next iterations, which are counted by its place."""
+        alone = iter(indices)
+        self._index, self._alone = indices[-1], alone
+        return alone
+
+    def halt(self) -> int:
+        """Let the iterator that runs alone give no more: whoever asks it for the next item comes by here. The index."""
+        alone = self._alone
+        if alone is not None:
+            self._index, self._alone = self.index, None
+            alone.__setstate__(sys.maxsize)
+        return self._index
+
+    @property
     def path(self) -> Path:
         """Of the running iteration."""
-        if self.stale:
-            self._settle()
+        self._settle()
         return self._path
 
     @property
     def counts(self) -> dict[str, int]:
         """Log records in this iteration, by name."""
-        if self.stale:
-            self._settle()
+        self._settle()
         return self._counts
 
     @property
     def every(self) -> dict[str, int]:
         """The same with hindsight records counted in (replays only)."""
-        if self.stale:
-            self._settle()
+        self._settle()
         return self._every
 
     @property
     def manual(self) -> dict[str, Level]:
         """The last `flor.iteration` of each name inside this iteration."""
-        if self.stale:
-            self._settle()
+        self._settle()
         return self._manual
 
     def occurs(self, name: str) -> int:
         """Count a loop that begins inside this iteration; how many of its name began before."""
+        self.halt()
+        self.holds = True
         with _opening:
-            if self.stale:
-                self._settle()
+            self._settle()
             occurrence = self._occurrences.get(name, 0)
             self._occurrences[name] = occurrence + 1
         return occurrence
@@ -125,14 +152,18 @@ class Level:
             loop.drop()
 
     def begin(self, index: int) -> None:
-        self.index = index
-        self.stale = True
+        self._index, self._alone = index, None
+        self._settled = None
         self.value = None
         self.began = perf_counter()
 
     def _settle(self) -> None:
-        self.stale = False
-        self._path = (*self.prefix, (self.name, self.occurrence, self.index))
+        """Make what is kept of an iteration that of the running one."""
+        index = self._index if self._alone is None else self.index
+        if index == self._settled:
+            return
+        self._settled = index
+        self._path = (*self.prefix, (self.name, self.occurrence, index))
         if self._counts:
             self._counts = {}
         if self._every:
@@ -294,22 +325,26 @@ class LoopIterator:
         self._quota = wanted if wanted >= _LEAST_UNSEEN else 0
 
     def stretch(self) -> Iterator[Any]:
-        """All items, as ``__next__`` gives them; most of them without a look at anything but the count.
+        """All items, as ``__next__`` gives them; most of them without a look at anything.
 
-        For a loop over ``range(n)``, whose items say no more than their index and whose iterator never fails.
+        For a loop over ``range(n)``, whose items say no more than their index and whose iterator never fails. A loop that
+        begins inside an iteration ends the stretch: what it leaves open must be seen.
         """
-        levels = self._stack.levels
+        return Stretches.from_iterable(self._stretches(self.source))
+
+    def _stretches(self, over: Any) -> Iterator[Iterable[Any]]:
         for value in self:
-            yield value
+            yield (value,)
             level = self.level
-            if not self._quota or level is None or levels[-1] is not level or self._iterator is None:
+            if level is None or not self._quota or level.holds or self._iterator is None:
                 continue
-            for item in islice(self._iterator, self._quota):
-                level.index += 1
-                level.stale = True
-                yield item
-                if levels[-1] is not level:  # a loop inside was left open, or this one was taken for left
-                    break
+            indices = over[level.index + 1 :][: self._quota]
+            if indices:
+                rest = self._iterator = iter(over[indices.stop :])
+                yield level.let_run(indices)
+                index = level.halt()
+                if index + 1 < indices.stop and self._iterator is rest:
+                    self._iterator = iter(over[index + 1 :])
 
     def jump(self, index: int) -> None:
         """Make `index` the next iteration. Sequences are entered there; others are drawn until there.
@@ -350,6 +385,8 @@ class LoopIterator:
 
     def finish(self) -> None:
         """Make the loop end at its next ``next()``: nothing is drawn any more."""
+        if self.level is not None:
+            self.level.halt()
         self._iterator = iter(())
 
     def _open(self) -> Level:
@@ -384,12 +421,18 @@ class LoopIterator:
             if level.index >= 0 and not level.prefix:
                 self._look(level)
             self._close("closed")
-            self._next = level.index + 1
+            self._next = level.halt() + 1
             self.level = None
 
     def __del__(self) -> None:
         if self.level is not None and not self._done and not self._observer.abandoned():
             self.drop()
+
+
+class Stretches(chain):  # type: ignore[type-arg]
+    """Runs over a ``flor.loop`` a part at a time. A class of ours: a checkpoint knows what holds it."""
+
+    __slots__ = ()
 
 
 class Loop:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
@@ -81,6 +82,60 @@ def test_side_by_side(stack: Stack, observer: Observer) -> None:
     pairs = list(zip(Loop("i", range(3000), stack, observer), Loop("j", range(3000), stack, observer), strict=True))
     assert pairs == [(i, i) for i in range(3000)]
     assert len(stack.levels) == 1
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_whatever_is_done_inside_the_place_is_known(stack: Stack, observer: Observer, seed: int) -> None:
+    """Inner loops that end, are left or are held, errors, questions: where an iteration stands is what it is."""
+    chance = random.Random(seed)
+    held = []
+    seen = 0
+    for i in Loop("i", range(3000), stack, observer):
+        assert i == seen
+        seen += 1
+        done = chance.random()
+        if done < 0.02:
+            for j in Loop("j", range(chance.randrange(1, 400)), stack, observer):
+                assert stack.top().path == (("i", 0, i), ("j", 0, j))
+                if chance.random() < 0.02:
+                    break
+        elif done < 0.03:
+            other = iter(Loop("k", range(500), stack, observer))
+            assert [next(other) for _ in range(chance.randrange(1, 300))][-1] == stack.top().index
+            held.append(other)  # and left open
+        elif done < 0.04:
+            with pytest.raises(ZeroDivisionError):
+                for j in Loop("l", range(300), stack, observer):
+                    1 / (j - 200)  # noqa: B018
+        elif done < 0.3:
+            assert stack.top().path == (("i", 0, i),)
+            assert stack.top().counts == {}
+            stack.top().counts["x"] = 1
+        elif done < 0.4:
+            assert stack.levels[1].index == i
+    assert seen == 3000
+    assert observer.told["i"] == 3000
+    for other in held:
+        rest = list(other)
+        assert rest == list(range(500 - len(rest), 500))
+    assert len(stack.levels) == 1
+
+
+def test_the_iterator_that_runs_is_one_of_ours_to_a_checkpoint(project: Project) -> None:
+    code = """
+        import flor
+        held = iter(flor.loop("i", range(3000)))
+        total = 0
+        for i in held:
+            total += i
+            if i % 1000 == 999:
+                flor.log("total", total)
+    """
+    project.commit(files={"train.py": code})
+    run = project.run()
+    assert list(logged(run, "total").values()) == [sum(range(n)) for n in (1000, 2000, 3000)]
+    told = project.command("doctor", run.run).stdout
+    assert "held" not in told and "not captured" not in told, told
 
 
 def test_a_held_iterator_goes_on_after_break(stack: Stack, observer: Observer) -> None:
