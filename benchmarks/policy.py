@@ -137,9 +137,10 @@ def simulate(shape: Shape, rule: Rule, spent: float, beside: float | None, seed:
     return Outcome(taken, lost / clock, worst, waited / shape.count / clock, exits / shape.count)
 
 
-def ours(shape: Shape) -> Outcome:
+def ours(shape: Shape, known: bool = True) -> Outcome:
+    """`known`: whether the loop runs over something that has a length."""
     first = shape.checkpoint(0.0)
-    policy = AdaptivePolicy()
+    policy = AdaptivePolicy(count=shape.count if known else None)
     policy.baseline(0.5 * first, 0.8 * first)  # the look at loop entry, and an estimate that is off
     nested = shape.iteration(0.5) >= NESTED_SECONDS
     return simulate(shape, policy, 0.5 * first, 0.5 if nested else None)
@@ -150,11 +151,17 @@ def published(shape: Shape) -> Outcome:
 
 
 def run(quick: bool) -> list[Row]:
-    found = [(shape, ours(shape), published(shape)) for shape in shapes() if not quick or shape.count <= 20_000]
+    chosen = [shape for shape in shapes() if not quick or shape.count <= 20_000]
+    return _rows(chosen, True) + _rows(chosen, False)
+
+
+def _rows(chosen: list[Shape], known: bool) -> list[Row]:
+    found = [(shape, ours(shape, known), published(shape)) for shape in chosen]
+    length = "length known" if known else "length not known"
 
     def row(what: str, mine: list[float], theirs: list[float], unit: str = "%") -> Row:
         a, b = sum(mine) / len(mine), sum(theirs) / len(theirs)
-        return Row(what, a, b, "Flor's published rule", a / b if b else math.inf, len(found), unit=unit)
+        return Row(f"{what}, {length}", a, b, "Flor's published rule", a / b if b else math.inf, len(found), unit=unit)
 
     pairs = [(a, b) for _, a, b in found]
     worst = [max(each[side].worst for each in pairs) for side in (0, 1)]

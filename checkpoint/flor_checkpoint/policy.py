@@ -7,8 +7,9 @@ iteration take, are measured once. This policy asks the same question of what tr
 is expected to cost stay under the budget at every moment, from the first checkpoint on. The budget is a share of the run, and
 the run began before its loop: imports and data that were loaded count.
 
-*Is it worth it?* Replaying one iteration takes half a gap between checkpoints on average. The run's length is not known, so gaps
-grow with it: gaps in the ratio 1 + g keep that half gap at a share g / (2 (2 + g)) of the run, whatever its length, with a
+*Is it worth it?* Replaying one iteration takes half a gap between checkpoints on average. Where the number of iterations is
+known, and so about how long the loop will take, no gap is longer than a share of that. Where it is not, gaps
+grow with the run: gaps in the ratio 1 + g keep that half gap at a share g / (2 (2 + g)) of the run, whatever its length, with a
 number of checkpoints that grows with the logarithm of the run's. Once the aimed-at rate of loss allows closer ones, gaps stay
 constant, and the expected replay becomes a smaller and smaller part of the run.
 
@@ -31,8 +32,11 @@ _DEARER = 3.0
 _GROWTH = 0.4
 """A gap is at most so much of the run before it: replaying one iteration takes a twelfth of the run."""
 
+_SHARE = 0.14
+"""A gap is at most so much of a loop whose length is known: replaying one iteration takes a fourteenth of it."""
+
 _CLOSEST = 0.4
-"""How much of the budget may be spent on gaps that grow."""
+"""How much of the budget may be spent on gaps that are that long at most."""
 
 _AIM = 0.14
 """How much of the budget is spent in the long run: 0.7 % of the run where the budget is 5 %."""
@@ -60,14 +64,16 @@ class AdaptivePolicy:
     """Pure: it is told what happened, in seconds, and says whether a checkpoint is due."""
 
     __slots__ = (
+        "_allowed",
         "_before",
         "_budget",
         "_costs",
+        "_count",
+        "_done",
         "_estimate",
         "_last",
         "_last_start",
         "_later",
-        "_next",
         "_not_before",
         "_of_last",
         "_spent",
@@ -75,10 +81,12 @@ class AdaptivePolicy:
         "checkpoints",
     )
 
-    def __init__(self, budget: float = BUDGET, before: float = 0.0) -> None:
-        """`before`: seconds of the run before its loop."""
+    def __init__(self, budget: float = BUDGET, before: float = 0.0, count: int | None = None) -> None:
+        """`before`: seconds of the run before its loop; `count`: how many iterations that has, where it is known."""
         self._budget = budget
         self._before = before
+        self._count = count
+        self._done = 0  # iterations
         self._estimate = 0.0
         self._costs: list[float] = []
         self._spent = 0.0
@@ -86,7 +94,7 @@ class AdaptivePolicy:
         self._last = 0.0  # the total at the last checkpoint
         self._last_start = 0.0  # the total at the last one that was an iteration's start
         self._not_before = 0.0
-        self._next = 0.0  # the total at which one becomes due
+        self._allowed = 0.0  # the total from which on the budget holds with one more
         self._of_last = 1
         self._later = 1.0
         self.checkpoints = 0
@@ -111,9 +119,10 @@ class AdaptivePolicy:
         self._spent += seconds
         self._plan()
 
-    def iteration(self, seconds: float) -> None:
-        """One more iteration ran, in `seconds` without the time that checkpoints took."""
+    def iteration(self, seconds: float, count: int = 1) -> None:
+        """`count` more iterations ran, in `seconds` without the time that checkpoints took."""
         self._total += seconds
+        self._done += count
 
     def captured(self, stall: float, slowdown: float = 0.0, *, count: int = 1, start: bool = True) -> None:
         """Checkpoints were taken, `count` of them at about the same time, an iteration's `start` among them or not.
@@ -148,12 +157,23 @@ class AdaptivePolicy:
 
     def due(self) -> bool:
         """Whether to take a checkpoint now."""
-        return self._total >= self._next
+        total = self._total
+        if total < self._allowed:
+            return False
+        cost = self._estimate
+        wanted = min(cost / self._rate(), max(self._gap(_GROWTH * self._last), cost / (self._budget * _CLOSEST)))
+        return total >= self._last + wanted
 
     def due_start(self) -> bool:
         """Whether the start of the next iteration is to be taken as well, now that the exit of a nested loop was."""
         since = self._total - self._last_start
-        return since >= min(_STARTS * self._estimate / self._rate(), _START_GROWTH * self._last_start)
+        return since >= min(_STARTS * self._estimate / self._rate(), self._gap(_START_GROWTH * self._last_start))
+
+    def _gap(self, grown: float) -> float:
+        """Seconds that may lie between two checkpoints; `grown`: where the loop's length is not known."""
+        if self._count is None or not self._done:
+            return grown
+        return _SHARE * self._total / self._done * max(self._count, self._done)
 
     def due_at_end(self) -> bool:
         """Whether to take one now that the loop is over: it serves what is logged after it."""
@@ -179,6 +199,4 @@ class AdaptivePolicy:
     def _plan(self) -> None:
         cost, budget = self._estimate, self._budget
         allowed = max((self._spent + cost) / (budget * _EARLY), (self._spent + _DEARER * cost) / budget) - self._before
-        growing = max(_GROWTH * self._last, cost / (budget * _CLOSEST))
-        wanted = self._last + min(cost / self._rate(), growing)
-        self._next = max(allowed, wanted, self._not_before)
+        self._allowed = max(allowed, self._not_before)

@@ -1,7 +1,7 @@
 """How much training is slowed down while checkpoints are written beside it: an estimate from what can be measured.
 
 What writing takes of the processors is known exactly, and training loses so much where it wants all of them (a thread that
-waits at a barrier for another one loses what that one lost). Memory's bandwidth and caches are shared too: iterations beside the
+waits at a barrier for another one loses what that one lost); where a processor is idle anyway it takes nothing. Memory's bandwidth and caches are shared too: iterations beside the
 writing are compared with those that were alone. Single iterations vary far more than writing slows them, so that comparison is
 bounded by the time that writing took, and of the last ones the middle counts, less what it is uncertain by: the noise of half a
 second's iterations would else make a small checkpoint look ten times dearer than it is.
@@ -10,6 +10,9 @@ second's iterations would else make a small checkpoint look ten times dearer tha
 from __future__ import annotations
 
 import math
+import os
+import time
+from pathlib import Path
 from typing import Protocol
 
 _REMEMBERED = 9
@@ -28,13 +31,43 @@ class Writing(Protocol):
     def wall_seconds(self) -> float: ...
 
 
+class Processors:
+    """How many processors there are for this process, and how busy they are: by it, or by all that run on the machine."""
+
+    def __init__(self) -> None:
+        affinity = getattr(os, "sched_getaffinity", None)  # Linux has it
+        self._count = float(len(affinity(0)) if affinity is not None else os.cpu_count() or 1)
+        self._count = min(self._count, _quota())
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
+
+    def spare(self, but: float) -> float:
+        """Processors that were idle since it was made; `but`: seconds of this process that don't count."""
+        wall = time.perf_counter() - self._wall
+        busy = (time.process_time() - self._cpu - but) / max(wall, 1e-3)
+        try:
+            busy = max(busy, os.getloadavg()[0])
+        except (OSError, AttributeError):  # Windows does not know it
+            return 0.0
+        return self._count - busy
+
+
+def _quota() -> float:
+    """Processors that the container may use."""
+    try:
+        most, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
+        return float(most) / float(period)
+    except (OSError, ValueError, ZeroDivisionError):
+        return math.inf
+
+
 class Slowdown:
     """Told of iterations; answers what the writing beside them cost."""
 
-    __slots__ = ("_alone", "_cpu", "_excess", "_shares", "_wall", "_writing", "watching")
+    __slots__ = ("_alone", "_cpu", "_excess", "_processors", "_shares", "_wall", "_writing", "watching")
 
-    def __init__(self, writing: Writing) -> None:
+    def __init__(self, writing: Writing, processors: Processors | None = None) -> None:
         self._writing = writing
+        self._processors = processors or Processors()
         self._alone: list[float] = []
         self._shares: list[float] = []  # of the time that writing took, what the iterations beside it took longer
         self._cpu = 0.0
@@ -69,7 +102,8 @@ class Slowdown:
         if len(self._alone) >= _ENOUGH and wall > 0.0:
             self._shares = [*self._shares[1 - _REMEMBERED :], self._excess / wall]
         self._excess = 0.0
-        return max(cpu, self._surely() * wall)
+        idle = min(max(self._processors.spare(self._cpu), 0.0), 1.0)
+        return max((1.0 - idle) * cpu, self._surely() * wall)
 
     def _surely(self) -> float:
         """The share of the time of writing that training lost, as far as the noise lets see it; 0 to 1."""

@@ -36,7 +36,8 @@ def log(name: str, value: T) -> T:
         return value
     # What `Session.log` does for these, without the call: it is in the innermost loop.
     level = session.stack.levels[-1]
-    extend((name, value, level, level.index))
+    alone = level.alone
+    extend((name, value, level, level.last if alone is None else level.last - alone.__length_hint__()))
     if len(session.queue) > session.full:
         session.flush()
     return value

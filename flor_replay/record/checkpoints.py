@@ -155,7 +155,7 @@ class _MainLoop:
     def iteration_ends(self, seconds: float, count: int) -> None:
         policy, slowdown = self._policy, self._slowdown
         if policy is not None and slowdown is not None:
-            policy.iteration(seconds)
+            policy.iteration(seconds, count)
             if slowdown.watching:
                 lost = slowdown.iteration(seconds, count)
                 if lost:
@@ -222,7 +222,9 @@ class _MainLoop:
         self._capturer = capturer
         self._foreign = ForeignModules([module for _, module in frames.project_modules(session.root)])
         self._slowdown = Slowdown(capturer)
-        self._policy = AdaptivePolicy(before=began - session.began + (session.info["start_up_seconds"] or 0.0))
+        before = began - session.began + (session.info["start_up_seconds"] or 0.0)
+        loop = self._loop()
+        self._policy = AdaptivePolicy(before=before, count=None if loop is None else loop.length)
         self._policy.baseline(stall.seconds(), capturer.estimate, capturer.later)
 
     def _capture(self, point: dict[str, Any]) -> None:

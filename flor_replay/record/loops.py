@@ -48,17 +48,17 @@ class Level:
     """One open level of a thread's loop stack. It does not keep its iterator alive: its end is how ``break`` is seen."""
 
     __slots__ = (
-        "_alone",
         "_counts",
         "_every",
-        "_index",
         "_manual",
         "_occurrences",
         "_path",
         "_settled",
+        "alone",
         "began",
         "holds",
         "iterator",
+        "last",
         "name",
         "occurrence",
         "prefix",
@@ -69,8 +69,8 @@ class Level:
         self.name = name
         self.prefix = prefix
         self.occurrence = occurrence
-        self._index = -1  # of the running iteration, or of the last one of those that `_alone` gives
-        self._alone: Any = None  # an iterator over indices that runs without a word
+        self.last = -1  # the index of the running iteration, or of the last one of those that `alone` gives
+        self.alone: Any = None  # an iterator over indices that runs without a word
         self._settled: int | None = -1  # the iteration that the rest is about
         self.holds = False  # a loop has begun inside
         self._path: Path = prefix
@@ -85,27 +85,27 @@ class Level:
     @property
     def index(self) -> int:
         """Of the running iteration; -1 before the first."""
-        alone = self._alone
-        return self._index if alone is None else self._index - alone.__length_hint__()
+        alone = self.alone
+        return self.last if alone is None else self.last - alone.__length_hint__()
 
     @index.setter
     def index(self, index: int) -> None:
         self.halt()
-        self._index = index
+        self.last = index
 
     def let_run(self, indices: range) -> Iterator[int]:
         """An iterator over the indices of the next iterations, which are counted by its place."""
         alone = iter(indices)
-        self._index, self._alone = indices[-1], alone
+        self.last, self.alone = indices[-1], alone
         return alone
 
     def halt(self) -> int:
         """Let the iterator that runs alone give no more: whoever asks it for the next item comes by here. The index."""
-        alone = self._alone
+        alone = self.alone
         if alone is not None:
-            self._index, self._alone = self.index, None
+            self.last, self.alone = self.index, None
             alone.__setstate__(sys.maxsize)
-        return self._index
+        return self.last
 
     @property
     def path(self) -> Path:
@@ -152,14 +152,14 @@ class Level:
             loop.drop()
 
     def begin(self, index: int) -> None:
-        self._index, self._alone = index, None
+        self.last, self.alone = index, None
         self._settled = None
         self.value = None
         self.began = perf_counter()
 
     def _settle(self) -> None:
         """Make what is kept of an iteration that of the running one."""
-        index = self._index if self._alone is None else self.index
+        index = self.last if self.alone is None else self.index
         if index == self._settled:
             return
         self._settled = index
@@ -270,6 +270,14 @@ class LoopIterator:
     def index(self) -> int:
         """Of the running iteration; -1 before the first."""
         return -1 if self.level is None else self.level.index
+
+    @property
+    def length(self) -> int | None:
+        """How many iterations there are, where what it runs over says so."""
+        try:
+            return len(self.source)  # type: ignore[arg-type]
+        except Exception:  # it has no length, or none that it can say: whatever it raises
+            return None
 
     @property
     def prefix(self) -> Path:

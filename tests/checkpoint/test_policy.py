@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import random
+import time
 import timeit
 
 import pytest
 from flor_checkpoint import AdaptivePolicy, Slowdown
+from flor_checkpoint.slowdown import Processors
 
 
-def simulate(cost, iteration, count: int, seed: int | None = None) -> tuple[AdaptivePolicy, float, float, float]:
+def simulate(
+    cost, iteration, count: int, seed: int | None = None, known: bool = False
+) -> tuple[AdaptivePolicy, float, float, float]:
     """The policy; the share of the run lost at its end; the most at any moment; the expected replay of one iteration."""
     rng = random.Random(seed)
-    policy = AdaptivePolicy()
+    policy = AdaptivePolicy(count=count if known else None)
     first = cost(0.0)
     policy.baseline(0.5 * first, first)
     lost = 0.5 * first
@@ -37,22 +42,43 @@ def simulate(cost, iteration, count: int, seed: int | None = None) -> tuple[Adap
 STEADY = [(0.01, 1.0, 100), (0.01, 0.001, 100_000), (1.0, 60.0, 30), (0.002, 0.0001, 50_000), (0.3, 0.5, 300)]
 
 
+@pytest.mark.parametrize("known", [False, True])
 @pytest.mark.parametrize("shape", STEADY)
-def test_the_loss_stays_small_and_the_replay_short(shape):
+def test_the_loss_stays_small_and_the_replay_short(shape, known):
     cost, iteration, count = shape
-    policy, lost, worst, replay = simulate(lambda _: cost, lambda _: iteration, count)
+    policy, lost, worst, replay = simulate(lambda _: cost, lambda _: iteration, count, known=known)
     assert policy.checkpoints >= 1
     assert worst <= 0.05
     assert lost <= 0.02
     assert replay <= 0.1
 
 
+def test_a_short_loop_of_known_length_is_covered():
+    """A checkpoint costs a fourth of a percent of it: where the end is known, none comes too late."""
+    unknown = simulate(lambda _: 0.08, lambda _: 0.25, 120)
+    known = simulate(lambda _: 0.08, lambda _: 0.25, 120, known=True)
+    assert known[3] < 0.85 * unknown[3]
+    assert known[2] <= 0.03
+
+
+def test_a_length_that_is_not_reached_or_passed_does_no_harm():
+    policy = AdaptivePolicy(count=3)
+    policy.baseline(0.0, 0.001)
+    for _ in range(1000):
+        policy.iteration(1.0)
+        if policy.due():
+            policy.captured(0.001)
+    assert policy.checkpoints > 900
+    assert AdaptivePolicy(count=0).due_at_end() is False
+
+
+@pytest.mark.parametrize("known", [False, True])
 @pytest.mark.parametrize("seed", range(30))
-def test_the_budget_holds_at_every_moment_whatever_drifts(seed):
+def test_the_budget_holds_at_every_moment_whatever_drifts(seed, known):
     rng = random.Random(seed)
     cost_at, cost_by = rng.uniform(0.001, 0.1), rng.uniform(1 / 20, 20)
     time_at, time_by = rng.uniform(0.01, 1.0), rng.uniform(1 / 20, 20)
-    found = simulate(lambda x: cost_at * cost_by**x, lambda x: time_at * time_by**x, 1000, seed)
+    found = simulate(lambda x: cost_at * cost_by**x, lambda x: time_at * time_by**x, 1000, seed, known)
     assert found[2] <= 0.05
 
 
@@ -124,6 +150,16 @@ class Writing:
         self.wall_seconds = 0.0
 
 
+class Busy:
+    """Processors of which so many are idle."""
+
+    def __init__(self, idle: float = 0.0) -> None:
+        self.idle = idle
+
+    def spare(self, but: float) -> float:
+        return self.idle
+
+
 def beside(slowdown: Slowdown, writing: Writing, cpu: float, wall: float, iteration: float) -> float:
     """One checkpoint that is written during one iteration."""
     slowdown.watch()
@@ -134,14 +170,30 @@ def beside(slowdown: Slowdown, writing: Writing, cpu: float, wall: float, iterat
 
 def test_slowdown_is_what_the_processors_gave_to_writing():
     writing = Writing()
-    slowdown = Slowdown(writing)
+    slowdown = Slowdown(writing, Busy())
     assert beside(slowdown, writing, 0.02, 0.05, 1.0) == pytest.approx(0.02)
     assert not slowdown.watching
 
 
+@pytest.mark.parametrize(("idle", "lost"), [(-3.0, 0.02), (0.0, 0.02), (0.75, 0.005), (1.0, 0.0), (15.0, 0.0)])
+def test_what_a_processor_did_that_was_idle_anyway_is_not_lost(idle, lost):
+    writing = Writing()
+    assert beside(Slowdown(writing, Busy(idle)), writing, 0.02, 0.05, 1.0) == pytest.approx(lost)
+
+
+def test_the_processors_of_this_machine():
+    """One that this thread keeps busy is not idle; there are not more than there are."""
+    processors = Processors()
+    until = time.perf_counter() + 0.2
+    while time.perf_counter() < until:
+        pass
+    assert processors.spare(0.0) <= (os.cpu_count() or 1) - 0.8
+    assert processors.spare(0.2) >= processors.spare(0.0)
+
+
 def test_slowdown_is_measured_over_the_iterations_that_writing_took():
     writing = Writing()
-    slowdown = Slowdown(writing)
+    slowdown = Slowdown(writing, Busy())
     slowdown.watch()
     writing.busy = True
     assert slowdown.iteration(0.1) == 0.0
@@ -154,7 +206,7 @@ def test_slowdown_is_measured_over_the_iterations_that_writing_took():
 def test_iterations_that_are_slower_beside_writing_count():
     rng = random.Random(0)
     writing = Writing()
-    slowdown = Slowdown(writing)
+    slowdown = Slowdown(writing, Busy())
     found = 0.0
     for _ in range(20):
         for _ in range(5):
@@ -167,7 +219,7 @@ def mean_beside_noise(seconds: float, deviation: float, quiet: int, cpu: float, 
     """What a checkpoint is said to cost, in the mean, where its writing slows no iteration; `quiet` lie between two."""
     rng = random.Random(0)
     writing = Writing()
-    slowdown = Slowdown(writing)
+    slowdown = Slowdown(writing, Busy())
     found = []
     for _ in range(checkpoints):
         for _ in range(quiet):
