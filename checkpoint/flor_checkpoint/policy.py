@@ -53,7 +53,7 @@ _STARTS = 4.0
 _START_GROWTH = 0.25
 """Their gaps are at most so much of the run before: a start comes only with an exit, so they come out longer."""
 
-_REMEMBERED = 5
+_REMEMBERED = 3
 
 
 def _middle(values: list[float]) -> float:
@@ -64,7 +64,6 @@ class AdaptivePolicy:
     """Pure: it is told what happened, in seconds, and says whether a checkpoint is due."""
 
     __slots__ = (
-        "_allowed",
         "_before",
         "_budget",
         "_costs",
@@ -74,6 +73,7 @@ class AdaptivePolicy:
         "_last",
         "_last_start",
         "_later",
+        "_next",
         "_not_before",
         "_of_last",
         "_spent",
@@ -94,7 +94,7 @@ class AdaptivePolicy:
         self._last = 0.0  # the total at the last checkpoint
         self._last_start = 0.0  # the total at the last one that was an iteration's start
         self._not_before = 0.0
-        self._allowed = 0.0  # the total from which on the budget holds with one more
+        self._next = 0.0  # the total before which none is due
         self._of_last = 1
         self._later = 1.0
         self.checkpoints = 0
@@ -157,12 +157,9 @@ class AdaptivePolicy:
 
     def due(self) -> bool:
         """Whether to take a checkpoint now."""
-        total = self._total
-        if total < self._allowed:
+        if self._total < self._next:
             return False
-        cost = self._estimate
-        wanted = min(cost / self._rate(), max(self._gap(_GROWTH * self._last), cost / (self._budget * _CLOSEST)))
-        return total >= self._last + wanted
+        return self._count is None or self._total >= self._last + self._wanted(self._gap(0.0))
 
     def due_start(self) -> bool:
         """Whether the start of the next iteration is to be taken as well, now that the exit of a nested loop was."""
@@ -182,6 +179,11 @@ class AdaptivePolicy:
         share = self._budget * (_EARLY if self.checkpoints else 1.0)
         return self._spent + self._estimate <= share * (self._before + self._total)
 
+    def _wanted(self, longest: float) -> float:
+        """Seconds from one checkpoint to the next one, if they may be `longest` and the budget allows it."""
+        cost = self._estimate
+        return min(cost / self._rate(), max(longest, cost / (self._budget * _CLOSEST)))
+
     def _rate(self) -> float:
         """The aimed-at rate of loss."""
         return self._budget * (_AIM_AT_FIRST if self._spent < _UNNOTICED else _AIM)
@@ -199,4 +201,5 @@ class AdaptivePolicy:
     def _plan(self) -> None:
         cost, budget = self._estimate, self._budget
         allowed = max((self._spent + cost) / (budget * _EARLY), (self._spent + _DEARER * cost) / budget) - self._before
-        self._allowed = max(allowed, self._not_before)
+        wanted = self._wanted(_GROWTH * self._last if self._count is None else 0.0)
+        self._next = max(allowed, self._last + wanted, self._not_before)

@@ -106,7 +106,7 @@ def test_whatever_is_done_inside_the_place_is_known(stack: Stack, observer: Obse
         elif done < 0.04:
             with pytest.raises(ZeroDivisionError):
                 for j in Loop("l", range(300), stack, observer):
-                    1 / (j - 200)  # noqa: B018
+                    1 / (j - 200)
         elif done < 0.3:
             assert stack.top().path == (("i", 0, i),)
             assert stack.top().counts == {}
