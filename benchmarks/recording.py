@@ -82,7 +82,9 @@ class Taken:
     piece: float  # seconds
 
 
-_AROUND = 4  # pieces on each side: what a checkpoint's writing does to a few of them is not taken for the machine's doing
+_AROUND = (
+    4  # pieces on each side: what a checkpoint's writing does to a few of them is not taken for the machine's doing
+)
 
 
 def _taken(pieces: list[tuple[float, float, float]]) -> Taken:
