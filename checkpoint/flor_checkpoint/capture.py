@@ -69,11 +69,13 @@ class Capturer:
         self.last: Manifest | None = None
         """The checkpoint written last."""
 
-    @property
-    def estimate(self) -> float:
-        """Seconds that the first checkpoint will cost the run, as far as can be told at loop entry."""
+    def estimate(self, idle: float = 0.0) -> float:
+        """Seconds that the first checkpoint will cost the run, as far as can be told at loop entry.
+
+        `idle`: the part of a processor that nobody else wants.
+        """
         size = self._contents.expected_bytes
-        copying, writing = size / _COPY_BYTES_PER_SECOND, size / _WRITE_BYTES_PER_SECOND
+        copying, writing = size / _COPY_BYTES_PER_SECOND, (1.0 - idle) * size / _WRITE_BYTES_PER_SECOND
         return _LEAST_SECONDS + self._baseline_seconds + copying + writing
 
     @property

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 import xxhash
 
 Buffer = bytes | bytearray | memoryview
+Hasher = xxhash.xxh3_128
+"""The digest of what its `update` is given, as its `hexdigest` says."""
 
 
 def digest(data: Buffer) -> str:
@@ -16,7 +18,7 @@ def digest(data: Buffer) -> str:
 
 def digest_of_chunks(chunks: Iterable[Buffer]) -> str:
     """The digest of the chunks' concatenation."""
-    hasher = xxhash.xxh3_128()
+    hasher = Hasher()
     for chunk in chunks:
         hasher.update(chunk)
     return hasher.hexdigest()

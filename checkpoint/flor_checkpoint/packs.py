@@ -8,18 +8,20 @@ at once. A manifest's word on where a blob lies is a hint: a pack may have been 
 
 from __future__ import annotations
 
+import ctypes
 import json
 import mmap
 import os
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 from flor_checkpoint.compression import Compression, decompress
-from flor_checkpoint.digest import Buffer, digest
+from flor_checkpoint.digest import Buffer, Hasher, digest
 from flor_checkpoint.errors import BadCheckpoint
+from flor_checkpoint.memory import address_of
 
 SUFFIX = ".safetensors"
 CONDEMNED = f"{SUFFIX}.condemned"
@@ -152,6 +154,50 @@ def _map(descriptor: int) -> mmap.mmap:
     return mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
 
 
+class Unverified(NamedTuple):
+    """A blob where it lies: to be verified by who copies it, in one go."""
+
+    data: memoryview
+    digest: str
+    path: Path
+
+    def verified(self) -> memoryview:
+        """Its bytes. Raises BadCheckpoint."""
+        if digest(self.data) != self.digest:
+            raise self.damaged()
+        return self.data
+
+    def damaged(self) -> BadCheckpoint:
+        """What to raise when it is not what was written."""
+        return BadCheckpoint(f"{self.path}: blob {self.digest} is damaged")
+
+
+_CHUNK_BYTES = 4 << 20
+"""What is copied at a time and verified while it is in the caches; to hand over the interpreter lock costs more for less."""
+
+
+def copy_verified(pairs: Iterable[tuple[memoryview, Unverified]]) -> None:
+    """Copy each blob over its target, of the same size, on several processors; what arrived is verified.
+
+    Raises BadCheckpoint: what was overwritten by then is lost.
+    """
+
+    def copy(target: memoryview, blob: Unverified) -> None:
+        hasher = Hasher()
+        to, start = address_of(target), address_of(blob.data)
+        for first in range(0, len(target), _CHUNK_BYTES):
+            size = min(_CHUNK_BYTES, len(target) - first)
+            ctypes.memmove(to + first, start + first, size)
+            hasher.update(target[first : first + size])
+        if hasher.hexdigest() != blob.digest:
+            raise blob.damaged()
+
+    work = list(pairs)
+    with ThreadPoolExecutor(max(1, min(len(work), _VERIFIERS, os.cpu_count() or 1))) as pool:
+        for _ in pool.map(lambda pair: copy(*pair), work):
+            pass
+
+
 class PackReader:
     """Reads blobs, each verified against its digest; packs stay mapped while their bytes are used."""
 
@@ -159,10 +205,11 @@ class PackReader:
         self._packs = packs
         self._open: dict[str, tuple[memoryview, dict[str, Place]]] = {}
 
-    def read_all(self, blobs: Mapping[str, str]) -> dict[str, memoryview]:
+    def read_all(self, blobs: Mapping[str, str], *, later: bool = False) -> dict[str, memoryview | Unverified]:
         """The verified bytes of the blobs; `blobs` names the pack of each. The big ones are verified side by side.
 
-        A blob that is not where it was is looked for in the other packs: its name is its content.
+        A blob that is not where it was is looked for in the other packs: its name is its content. `later`: big ones that are
+        stored as they are used are handed out unverified.
         """
         for left in (2, 1, 0):
             try:
@@ -172,8 +219,15 @@ class PackReader:
                 if not left:
                     raise
                 blobs = self._moved(blobs)
-        big = [blob for blob, (data, _) in found.items() if len(data) >= _BIG_BYTES]
-        read = {blob: self._verified(blob, *found[blob], blobs[blob]) for blob in found.keys() - set(big)}
+        read: dict[str, memoryview | Unverified] = {}
+        big = []
+        for blob, (data, compressed) in found.items():
+            if len(data) < _BIG_BYTES:
+                read[blob] = self._verified(blob, data, compressed, blobs[blob])
+            elif later and compressed is None:
+                read[blob] = Unverified(data, blob, self._packs / blobs[blob])
+            else:
+                big.append(blob)
         with ThreadPoolExecutor(max(1, min(len(big), _VERIFIERS, os.cpu_count() or 1))) as pool:
             read |= zip(big, pool.map(lambda blob: self._verified(blob, *found[blob], blobs[blob]), big), strict=True)
         return read
@@ -194,10 +248,7 @@ class PackReader:
         return data, compressed
 
     def _verified(self, blob: str, data: memoryview, compressed: Compression | None, pack: str) -> memoryview:
-        plain = decompress(data, compressed) if compressed else data
-        if digest(plain) != blob:
-            raise BadCheckpoint(f"{self._packs / pack}: blob {blob} is damaged")
-        return plain
+        return Unverified(decompress(data, compressed) if compressed else data, blob, self._packs / pack).verified()
 
     def _view(self, blob: str, pack: str) -> tuple[memoryview, Compression | None]:
         path = self._packs / pack

@@ -15,6 +15,7 @@ from flor_checkpoint.containers import chunks_of, parts_from, parts_of
 from flor_checkpoint.digest import digest_of_chunks
 from flor_checkpoint.leaves import decode_leaf
 from flor_checkpoint.memory import copy_bytes, copy_side_by_side
+from flor_checkpoint.packs import Unverified, copy_verified
 from flor_checkpoint.project import find
 from flor_checkpoint.snapshot import Snapshot
 from flor_checkpoint.walk import path_of
@@ -64,20 +65,21 @@ class Builder:
         self._fills: deque[Callable[[], None]] = deque()
         self._last_fills: deque[Callable[[], None]] = deque()
         self._classes: dict[str, object | None] = {}
-        self._copies: list[tuple[memoryview, memoryview | bytes, object]] = []
+        self._copies: list[tuple[memoryview, memoryview | bytes | Unverified, object]] = []
         self._together = all(node[0] not in _RUN_CODE for node in snapshot.nodes)
 
-    def fill_memory(self, target: memoryview, content: memoryview | bytes, owner: object) -> None:
+    def fill_memory(self, target: memoryview, content: memoryview | bytes | Unverified, owner: object) -> None:
         """Write the bytes of a piece of memory that is `owner`'s: the big ones all together, before anything is looked at.
 
-        Raises ValueError where there are not as many.
+        Raises ValueError where there are not as many, BadCheckpoint where they are not what was written.
         """
-        if len(content) != len(target):
-            raise ValueError(f"{len(content)} bytes for a place of {len(target)}")
+        size = len(content.data if isinstance(content, Unverified) else content)
+        if size != len(target):
+            raise ValueError(f"{size} bytes for a place of {len(target)}")
         if self._together and len(target) >= _BIG_BYTES:
             self._copies.append((target, content, owner))
         else:
-            copy_bytes(target, content)
+            copy_bytes(target, content.verified() if isinstance(content, Unverified) else content)
 
     def finish(self) -> None:
         """Fill everything that was made."""
@@ -98,7 +100,10 @@ class Builder:
 
     def _copy(self) -> None:
         if self._copies:
-            copy_side_by_side((target, content) for target, content, _ in self._copies)
+            copy_side_by_side(
+                (target, content) for target, content, _ in self._copies if isinstance(content, memoryview | bytes)
+            )
+            copy_verified((target, content) for target, content, _ in self._copies if isinstance(content, Unverified))
             self._copies = []
 
     def settle(self) -> None:

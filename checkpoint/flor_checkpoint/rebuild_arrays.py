@@ -41,11 +41,10 @@ def _storage(builder: Builder, node: Any, nid: int) -> Any:
                 fill_storage(found, stashed)
         return found
     storage = torch.UntypedStorage(nbytes, device=device) if found is None else found
-    data = builder.snapshot.content(content)
     if storage.device.type == "cpu":
-        builder.fill_memory(storage_bytes(storage), data, storage)
+        builder.fill_memory(storage_bytes(storage), builder.snapshot.to_copy(content), storage)
     else:
-        fill_storage(storage, data)
+        fill_storage(storage, builder.snapshot.content(content))
     return storage
 
 
@@ -135,13 +134,12 @@ def _array(builder: Builder, node: Any, nid: int) -> Any:
         if content is None or digest(content) != builder.snapshot.nodes[memory[0]][3][1]:
             builder.mismatch(nid, "the array's content is not what it was when recorded")
             return found
-    data = builder.snapshot.content(content)
     if found is not None and tuple(memory_order(found)) == order and _is_own(found):
-        builder.fill_memory(array_bytes(found), data, found)
+        builder.fill_memory(array_bytes(found), builder.snapshot.to_copy(content), found)
         thing = found
     else:
         thing = new_dense_array(shape, dtype, list(order))
-        fill_array(thing, data)
+        fill_array(thing, builder.snapshot.content(content))
         if found is not None and found.flags.writeable:
             found[...] = thing
             thing = found

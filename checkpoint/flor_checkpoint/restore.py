@@ -12,7 +12,7 @@ from flor_checkpoint import rebuild, rebuild_arrays, rebuild_iterators, rebuild_
 from flor_checkpoint.compare import NO_CLOCKS, Clocked, Differences, Digests, differences
 from flor_checkpoint.contents import SAME_BYTES, NoContents, memory_bytes
 from flor_checkpoint.encode import new_walker
-from flor_checkpoint.errors import CheckpointError
+from flor_checkpoint.errors import BadCheckpoint, CheckpointError
 from flor_checkpoint.kinds import TypeBook
 from flor_checkpoint.project import Project
 from flor_checkpoint.rng import process_state, restore_process_state
@@ -65,7 +65,10 @@ class Restorer:
                 total += size
 
     def restore(self, snapshot: Snapshot, namespaces: Namespaces) -> Restored:
-        """Make the state what it was at the snapshot. The caller binds the names that it returns."""
+        """Make the state what it was at the snapshot. The caller binds the names that it returns.
+
+        Raises BadCheckpoint where the snapshot was to be verified here and is damaged.
+        """
         if self._entry is None:
             raise CheckpointError("Restorer.restore needs Restorer.baseline at loop entry first")
         # A generator that is dropped runs the ends of its code, and may change what was just put back: none is dropped.
@@ -128,6 +131,8 @@ class Restorer:
             for space, names in snapshot.roots.items():
                 values[space] = {name: builder.value(written) for name, written in names.items()}
             builder.finish()
+        except BadCheckpoint:
+            raise
         except Exception as error:
             raise CheckpointError(
                 f"checkpoint {snapshot.manifest.id} cannot be put back: {type(error).__name__}: {error}"

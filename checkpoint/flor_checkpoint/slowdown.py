@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 import time
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 _REMEMBERED = 9
 _ENOUGH = 3
@@ -36,19 +37,44 @@ class Processors:
 
     def __init__(self) -> None:
         affinity = getattr(os, "sched_getaffinity", None)  # Linux has it
-        self._count = float(len(affinity(0)) if affinity is not None else os.cpu_count() or 1)
-        self._count = min(self._count, _quota())
+        self._count = min(float(len(affinity(0)) if affinity is not None else os.cpu_count() or 1), _quota())
         self._wall, self._cpu = time.perf_counter(), time.process_time()
+        self._idle = _idle_seconds()
 
-    def spare(self, but: float) -> float:
-        """Processors that were idle since it was made; `but`: seconds of this process that don't count."""
-        wall = time.perf_counter() - self._wall
-        busy = (time.process_time() - self._cpu - but) / max(wall, 1e-3)
-        try:
-            busy = max(busy, os.getloadavg()[0])
-        except (OSError, AttributeError):  # Windows does not know it
-            return 0.0
-        return self._count - busy
+    def idle(self, but: float) -> float:
+        """The part of one processor, 0 to 1, that nobody wanted since this was made; `but`: seconds of ours that don't count."""
+        wall = max(time.perf_counter() - self._wall, 1e-3)
+        left = self._count - (time.process_time() - self._cpu - but) / wall
+        return min(max(min(left, (_idle_seconds() - self._idle + but) / wall), 0.0), 1.0)
+
+    def idle_beside(self, threads: int) -> float:
+        """The same, as far as can be told now, once so many threads of this process want one each."""
+        return min(max(self._count - max(threads, _running()), 0.0), 1.0)
+
+
+_TICK_SECONDS = 0.01  # of /proc/stat, for everybody
+
+
+def _idle_seconds() -> float:
+    """Since the machine was started, of all its processors; 0 where the system does not say."""
+    try:
+        with open("/proc/stat", encoding="ascii") as file:
+            return sum(map(int, file.readline().split()[4:6])) * _TICK_SECONDS  # idle, and waiting for a disk
+    except (OSError, ValueError):
+        return 0.0
+
+
+def _running() -> float:
+    """Threads that run or wait for a processor, of the whole machine; many where the system does not say.
+
+    Now or in the last minute, whichever are fewer: what a run does as it begins is soon over.
+    """
+    try:
+        with open("/proc/loadavg", encoding="ascii") as file:
+            minute, _, _, now, *_ = file.readline().split()
+        return min(float(minute), float(now.partition("/")[0]))
+    except (OSError, ValueError):
+        return math.inf
 
 
 def _quota() -> float:
@@ -102,8 +128,12 @@ class Slowdown:
         if len(self._alone) >= _ENOUGH and wall > 0.0:
             self._shares = [*self._shares[1 - _REMEMBERED :], self._excess / wall]
         self._excess = 0.0
-        idle = min(max(self._processors.spare(self._cpu), 0.0), 1.0)
-        return max((1.0 - idle) * cpu, self._surely() * wall)
+        return max((1.0 - self._processors.idle(self._cpu)) * cpu, self._surely() * wall)
+
+    def idle_at_first(self) -> float:
+        """The part of a processor that training will leave idle, as far as can be told before it begins."""
+        torch: Any = sys.modules.get("torch")
+        return self._processors.idle_beside(torch.get_num_threads() if hasattr(torch, "get_num_threads") else 1)
 
     def _surely(self) -> float:
         """The share of the time of writing that training lost, as far as the noise lets see it; 0 to 1."""

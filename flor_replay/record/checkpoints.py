@@ -63,7 +63,7 @@ class Recorder:
 
     def before_fetch(self, loop: LoopIterator) -> None:
         if self._main is not None and self._main.level is loop.level:
-            self._main.before_fetch()
+            self._main.guarded(self._main.before_fetch)
 
     def iteration_begins(self, level: Level, value: object) -> None:
         self._session.note_value(level, value)
@@ -72,7 +72,7 @@ class Recorder:
         if not level.prefix:
             self._session.note_duration(level, seconds)
             if self._main is not None and self._main.level is level:
-                self._main.iteration_ends(seconds, count)
+                self._main.guarded(self._main.iteration_ends, seconds, count)
 
     def loop_ends(self, loop: LoopIterator, end: str) -> None:
         if loop.depth < 2 or end == "closed":
@@ -82,9 +82,10 @@ class Recorder:
             return
         if main.level is loop.level:
             self._main = None
-            main.ends(end)
+            main.guarded(main.ends, end)
+            main.close()
         elif loop.depth == 1 and end == "exhausted" and loop.occurrence == 0:
-            main.nested_ends(loop)
+            main.guarded(main.nested_ends, loop)
 
     def close(self) -> None:
         if self._main is not None:
@@ -134,6 +135,7 @@ class _MainLoop:
         self._capturer: Capturer | None = None
         self._policy: AdaptivePolicy | None = None
         self._always = always
+        self._failed = False  # no more checkpoints
         self._wanted = False  # the running iteration is due: the exits of its nested loops are captured
         self._asked = -1  # the iteration for which the policy was asked
         self._taken = 0  # checkpoints of this group, so far
@@ -143,8 +145,10 @@ class _MainLoop:
         self._foreign: ForeignModules | None = None
 
     def before_fetch(self) -> None:
+        if self._failed:
+            return
         if self._policy is None:
-            self._guarded(self._enter)
+            self._enter()
             return
         if self._start_is_due():
             self._start = True
@@ -185,11 +189,10 @@ class _MainLoop:
             # Nothing can be entered here: what follows a ``break`` is not what follows the last iteration. It proves a replay.
             self._capture({"at": "left", "index": self.level.index})
         self._finish_group()
-        self.close()
 
     def close(self) -> None:
         if self._capturer is not None:
-            self._guarded(self._capturer.close)
+            self.guarded(self._capturer.close)
             self._capturer = None
         if self._policy is not None:
             self._session.note_lost(self._policy.spent, self._policy.estimate)
@@ -225,12 +228,9 @@ class _MainLoop:
         before = began - session.began + (session.info["start_up_seconds"] or 0.0)
         loop = self._loop()
         self._policy = AdaptivePolicy(before=before, count=None if loop is None else loop.length)
-        self._policy.baseline(stall.seconds(), capturer.estimate, capturer.later)
+        self._policy.baseline(stall.seconds(), capturer.estimate(self._slowdown.idle_at_first()), capturer.later)
 
     def _capture(self, point: dict[str, Any]) -> None:
-        self._guarded(lambda: self._take(point))
-
-    def _take(self, point: dict[str, Any]) -> None:
         if self._capturer is None:
             return
         stall = _Stall()
@@ -270,10 +270,12 @@ class _MainLoop:
         self._taken = 0
         self._wanted = self._start = False
 
-    def _guarded(self, action: Any) -> None:
+    def guarded(self, action: Any, *given: Any) -> None:
+        """Do it; whatever fails in it costs the loop its further checkpoints, and nothing else."""
         try:
-            action()
+            action(*given)
         except Exception as error:
+            self._failed = True
             self._policy = None
             self._session.warn_once(
                 f"no more checkpoints of loop {self._name!r}: {type(error).__name__}: {error}; training goes on"

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     class LoopObserver(Protocol):
         """Who is told what loops do: the recorder takes checkpoints, the replayer puts them back."""
 
-        def stretches(self, loop: LoopIterator) -> bool: ...  # whether iterations may pass without a word
+        def stretches(self, loop: LoopIterator) -> bool: ...  # whether iterations of it may pass without a word
         def loop_begins(self, loop: LoopIterator) -> None: ...
         def before_fetch(self, loop: LoopIterator) -> None: ...
         def iteration_begins(self, level: Level, value: object) -> None: ...
@@ -272,6 +272,11 @@ class LoopIterator:
         return -1 if self.level is None else self.level.index
 
     @property
+    def nested(self) -> bool:
+        """Whether it runs inside another loop, or will where it begins now."""
+        return bool(self.level.prefix) if self.level is not None else len(self._stack.levels) > 1
+
+    @property
     def length(self) -> int | None:
         """How many iterations there are, where what it runs over says so."""
         try:
@@ -345,6 +350,8 @@ class LoopIterator:
             yield (value,)
             level = self.level
             if level is None or not self._quota or level.holds or self._iterator is None:
+                continue
+            if not self._observer.stretches(self):
                 continue
             indices = over[level.index + 1 :][: self._quota]
             if indices:

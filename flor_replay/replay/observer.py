@@ -185,7 +185,7 @@ class Replayer:
         return os.getpid() != self._session.pid
 
     def stretches(self, loop: LoopIterator) -> bool:
-        return False
+        return loop.nested  # a main loop's iterations are where replays begin, end and are checked
 
     def loop_begins(self, loop: LoopIterator) -> None:
         if loop.depth != 0:
@@ -330,16 +330,15 @@ class Replayer:
         from flor_checkpoint import BadCheckpoint, load
 
         manifest = self._manifest(checkpoint)
-        try:
-            snapshot = load(
-                manifest, Path(layout.packs(self._task.store)), trust=layout.trusted(self._task.store, self._task.run)
-            )
-        except BadCheckpoint as error:  # damaged, or removed since the plan was made
-            raise ReplayMismatch(str(error)) from error
         root = self._session.root
         spaces, functions, _ = frames.namespaces(root, self._session.explicit)
         running = _running(loop)
-        restored = self._restorer.restore(snapshot, {**spaces, **running})
+        packs, trust = Path(layout.packs(self._task.store)), layout.trusted(self._task.store, self._task.run)
+        try:
+            snapshot = load(manifest, packs, trust=trust, later=True)
+            restored = self._restorer.restore(snapshot, {**spaces, **running})
+        except BadCheckpoint as error:  # damaged, or removed since the plan was made
+            raise ReplayMismatch(str(error)) from error
         dead = {path for of, path in self._segment.dead if of == checkpoint}
         lacking = {(entry.path, entry.reason) for entry in manifest.not_captured if entry.path in dead}
         lacking |= {(entry.path, entry.reason) for entry in manifest.not_captured if entry.of_running_loop}

@@ -39,30 +39,57 @@ def damage(path: Path, how: str, seed: int) -> None:
     path.write_bytes(data)
 
 
+@pytest.mark.parametrize("later", [False, True])
 @pytest.mark.parametrize("seed", range(12))
 @pytest.mark.parametrize("how", ["truncate", "flip"])
 @pytest.mark.parametrize("kind", ["packs/*.safetensors", "checkpoints/*.graph", "checkpoints/*.json"])
-def test_damage_is_found(store, tmp_path, kind, how, seed):
-    names = record(store)
+def test_damage_is_found(store, tmp_path, kind, how, seed, later):
+    size = 200_000
+    names = record(store, size=size)
     damage(sorted(tmp_path.glob(kind))[seed % 2], how, seed)
     found, bad = fc.manifests(store.checkpoints)
     assert len(found) + len(bad) == 2
     whole = len(found)
     for manifest in found:
+        live = {"W": np.zeros(size), "fixed": np.arange(size), "log": []}
+        restorer = fc.Restorer(None)
+        restorer.baseline({"frame:0": live})
         try:
-            snapshot = fc.load(manifest, store.packs, trust=True)
+            snapshot = fc.load(manifest, store.packs, trust=True, later=later)
+            restorer.restore(snapshot, {"frame:0": live})
         except fc.BadCheckpoint as error:
             assert str(store.packs) in str(error) or str(store.checkpoints) in str(error) or "pack" in str(error)
             whole -= 1
         else:
-            live = {"W": np.zeros(50_000), "fixed": np.arange(50_000), "log": []}
-            restorer = fc.Restorer(None)
-            restorer.baseline({"frame:0": live})
-            restorer.restore(snapshot, {"frame:0": live})
+            assert (live["W"] == live["W"][0]).all()
             assert live["W"][0] in (1.0, 3.0)
     if kind != "checkpoints/*.json":  # a flipped bit in a note or a number of a manifest harms nobody
         assert whole < 2
     assert names["W"][0] == 3.0
+
+
+@pytest.mark.parametrize("size", [1 << 20, (1 << 20) + 8, 9 << 20, (32 << 20) - 8])
+def test_what_is_verified_as_it_is_copied_is_the_same(store, size):
+    names = {"W": np.random.default_rng(0).integers(0, 255, size, np.uint8), "small": np.arange(3)}
+    capturer = store.capturer()
+    capturer.baseline({"frame:0": names})
+    names["W"] += 1
+    expected = names["W"].copy()
+    store.take(capturer, names)
+    capturer.close()
+    live = {"W": np.zeros(size, np.uint8), "small": np.arange(3)}
+    restorer = fc.Restorer(None)
+    restorer.baseline({"frame:0": live})
+    array = live["W"]
+    [manifest] = fc.manifests(store.checkpoints)[0]
+    restorer.restore(fc.load(manifest, store.packs, trust=False, later=True), {"frame:0": live})
+    assert (array == expected).all()
+    last = store.packs / next(name for name in os.listdir(store.packs))
+    data = bytearray(last.read_bytes())
+    data[-size // 2] ^= 1
+    last.write_bytes(data)
+    with pytest.raises(fc.BadCheckpoint, match="damaged"):
+        restorer.restore(fc.load(manifest, store.packs, trust=False, later=True), {"frame:0": live})
 
 
 def test_a_full_disk_costs_one_checkpoint_and_one_warning(store, monkeypatch):
