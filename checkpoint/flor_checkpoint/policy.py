@@ -155,11 +155,12 @@ class AdaptivePolicy:
         self._not_before = self._total * 1.05
         self._plan()
 
-    def due(self) -> bool:
-        """Whether to take a checkpoint now."""
-        if self._total < self._next:
+    def due(self, running: float = 0.0) -> bool:
+        """Whether to take a checkpoint now; `running`: seconds of the iteration that is not over yet."""
+        total = self._total + running
+        if total < self._next:
             return False
-        return self._count is None or self._total >= self._last + self._wanted(self._gap(0.0))
+        return self._count is None or total >= self._last + self._wanted(self._gap(0.0))
 
     def due_start(self) -> bool:
         """Whether the start of the next iteration is to be taken as well, now that the exit of a nested loop was."""

@@ -170,12 +170,11 @@ class _MainLoop:
     def nested_ends(self, nested: LoopIterator) -> None:
         if self._policy is None:
             return
+        began, loop = perf_counter(), self._loop()
         if self._asked != self.level.index:
-            self._wanted = self._due()
+            self._wanted = self._due(began - self.level.began - (loop.paused if loop is not None else 0.0))
         if self._wanted:
-            began = perf_counter()
             self._capture({"at": "exit", "index": self.level.index, "nested": nested.name})
-            loop = self._loop()
             if loop is not None:
                 loop.paused += perf_counter() - began
 
@@ -204,9 +203,9 @@ class _MainLoop:
         policy = self._policy
         return self._wanted and policy is not None and (self._always or policy.due_start())
 
-    def _due(self) -> bool:
+    def _due(self, running: float = 0.0) -> bool:
         self._asked = self.level.index
-        return self._policy is not None and (self._always or self._policy.due())
+        return self._policy is not None and (self._always or self._policy.due(running))
 
     def _enter(self) -> None:
         began, stall = perf_counter(), _Stall()

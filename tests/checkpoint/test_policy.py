@@ -109,6 +109,21 @@ def test_one_slow_checkpoint_does_not_thin_the_rest():
     assert policy.checkpoints > 0.8 * simulate(lambda _: 0.01, lambda _: 1.0, 2000)[0].checkpoints
 
 
+@pytest.mark.parametrize("count", [None, 10])
+def test_the_running_iteration_counts(count):
+    """At the exit of its nested loop an iteration is not over, and may be as long as all before."""
+    policy = AdaptivePolicy(count=count)
+    policy.baseline(0.001, 0.001)
+    taken = []
+    for index in range(10):
+        due = policy.due(running=0.9)
+        policy.iteration(1.0)
+        if due:
+            policy.captured(0.001, start=False)
+            taken.append(index)
+    assert taken == list(range(10))
+
+
 def test_waits_after_a_skip():
     policy = AdaptivePolicy()
     policy.baseline(0.0, 0.001)
