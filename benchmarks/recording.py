@@ -82,9 +82,8 @@ class Taken:
     piece: float  # seconds
 
 
-_AROUND = (
-    4  # pieces on each side: what a checkpoint's writing does to a few of them is not taken for the machine's doing
-)
+_AROUND = 4
+"""Pieces on each side: what a checkpoint's writing does to a few of them is not taken for the machine's doing."""
 
 
 def _taken(pieces: list[tuple[float, float, float]]) -> Taken:
@@ -144,9 +143,9 @@ def workload(name: str, threads: str, variables: dict[str, str], rounds: int) ->
             shown = "  the noise: without flor"
         else:
             shown = f"{what}: {side}" if side == "recorded" else f"  {side}"
-        for what, of in ((f"{shown}, wall", "wall"), ("    processor", "cpu")):
+        for label, of in ((f"{shown}, wall", "wall"), ("    processor", "cpu")):
             ours, beside = ([getattr(t, of) * second for t in times] for times in (taken[side], plain))
-            rows.append(compared(what, ours, beside, "without flor"))
+            rows.append(compared(label, ours, beside, "without flor"))
     counts, shares, costs = zip(*points, strict=True)
     least, account = min(counts), statistics.median(costs)
     rows.append(

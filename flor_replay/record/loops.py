@@ -159,7 +159,7 @@ class Level:
 
     def _settle(self) -> None:
         """Make what is kept of an iteration that of the running one."""
-        index = self.last if self.alone is None else self.index
+        index = self.index
         if index == self._settled:
             return
         self._settled = index
