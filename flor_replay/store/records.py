@@ -66,10 +66,17 @@ class Tables:
             if group and of != form:
                 yield self._sealed(group, form, loops)
                 group = []
-            form = of
             if of == "live":
-                yield self._live(place, run, path, loops)
-            else:
+                try:
+                    found = self._live(place, run, path, loops)
+                except FileNotFoundError:
+                    path, of = (run.folder.loops if loops else run.folder.log), layout.FORMAT
+                    if not os.path.exists(path):
+                        raise  # the run is gone; else it was sealed meanwhile, and is whole there
+                else:
+                    yield found
+            form = of
+            if of != "live":
                 group.append((place, path))
         if group:
             yield self._sealed(group, form, loops)

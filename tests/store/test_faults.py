@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from benchmarks import faults
-from flor_replay.store import batches, live
+from flor_replay.store import batches, live, records, sealing
 from tests.store.recording import Store
 
 
@@ -133,6 +133,31 @@ def test_folders_that_vanish_while_they_are_read(store: Store) -> None:
     reader.join()
     assert errors == []
     assert len(store.frame("loss")) == 40
+
+
+@pytest.mark.parametrize("loops", [False, True])
+def test_a_run_that_is_sealed_between_the_look_for_its_live_log_and_the_reading_of_it(
+    store: Store, loops: bool
+) -> None:
+    """By everything that reads, also where nothing is read a second time: the facts of the planner, `gc`."""
+    fill(store, seal=True)
+    fill(store, seal=False)
+    fill(store, seal=True)
+    runs = store.runs()
+    read = live.read
+
+    def sealed_first(path: str) -> live.Live:
+        with mock.patch.object(live, "read", read):
+            sealing.seal(runs[1].folder)
+        return read(path)
+
+    with records.connect() as connection:
+        with mock.patch.object(live, "read", sealed_first):
+            table = records.table(connection, runs, loops=loops)
+        assert not os.path.exists(runs[1].folder.live)
+        counts = dict(records.fetch(connection, f"select run, count(*) from ({table}) group by run"))
+    assert set(counts) == {run.run for run in runs}
+    assert len(set(counts.values())) == 1
 
 
 def test_a_store_in_which_nothing_can_be_written_is_read(store: Store) -> None:
