@@ -14,7 +14,6 @@ from typing import Any
 import click
 from rich.console import Console
 
-from flor_replay.cli import choosing, data, explain, present, resuming
 from flor_replay.cli.common import (
     console,
     duration,
@@ -90,14 +89,7 @@ def command(
     A statement without a sure place in a version is refused there. What you decide for it with --accept or --edit is kept
     and used again. Exit code 3: done in part (a version refused, failed or diverged).
     """
-    from flor_replay.history.versions import History
-    from flor_replay.replay import environments
-    from flor_replay.replay.backfill import Backfill, prepare
-    from flor_replay.replay.choices import Choices
     from flor_replay.replay.execution import Execution
-    from flor_replay.replay.proposal import VersionProposal
-    from flor_replay.replay.proposing import propose
-    from flor_replay.replay.since import differences, installed
     from flor_replay.replay.turns import turn
     from flor_replay.store.runs import all_runs
 
@@ -108,33 +100,42 @@ def command(
     screen = console()
     if edited and dry_run:
         raise UsageError("--edit keeps what you write: leave out --dry-run")
-    command = choosing.editor() if edited else []
-
-    def decide(versions: Sequence[VersionProposal], choices: Choices) -> None:
-        for option, words in (("--accept", accepted), ("--edit", edited)):
-            for word in words:
-                choosing.find(versions, word, option)  # a wrong word decides nothing
-        for word in accepted:
-            choosing.accept(versions, word, choices, keep=not dry_run)
-        for word in edited:
-            choosing.edit(versions, word, choices, command)
-
-    if environment is not None:
-        if python is not None:
-            raise UsageError("--env and --python: one of them")
-        environments.tool()
+    if environment is not None and python is not None:
+        raise UsageError("--env and --python: one of them")
     workers = jobs_or_default(jobs)
-    now = installed(python)
     with contextlib.ExitStack() as stack:
         if not dry_run:
             stack.enter_context(turn(store, lambda words: say(f"flor-replay: {words}")))
-        history = stack.enter_context(History(root))
         execution = stack.enter_context(contextlib.closing(Execution(workers, python)))
         everything = all_runs(store)
+        if not dry_run and environment is None:
+            execution.prepare(everything)  # before what follows is imported: that takes a while itself
+        from flor_replay.cli import choosing, data, explain, present, resuming
+        from flor_replay.history.versions import History
+        from flor_replay.replay import environments
+        from flor_replay.replay.backfill import Backfill
+        from flor_replay.replay.choices import Choices
+        from flor_replay.replay.proposal import VersionProposal
+        from flor_replay.replay.proposing import propose
+        from flor_replay.replay.since import differences, installed
+
+        command = choosing.editor() if edited else []
+
+        def decide(versions: Sequence[VersionProposal], choices: Choices) -> None:
+            for option, words in (("--accept", accepted), ("--edit", edited)):
+                for word in words:
+                    choosing.find(versions, word, option)  # a wrong word decides nothing
+            for word in accepted:
+                choosing.accept(versions, word, choices, keep=not dry_run)
+            for word in edited:
+                choosing.edit(versions, word, choices, command)
+
+        if environment is not None:
+            environments.tool()
+        now = installed(python)
+        history = stack.enter_context(History(root))
         if keep_outputs is not None:
             execution.outputs = _empty_folder(keep_outputs)
-        if not dry_run and environment is None:
-            prepare(execution, everything)
         # An editor needs the terminal for itself.
         with screen.status("looking at the versions…") if screen.is_terminal and not edited else _silent():
             proposal = propose(

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from flor_replay import project
 from flor_replay.errors import NotAProject, UsageError
+from flor_replay.processes import cpus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,10 +72,7 @@ def jobs_or_default(jobs: int | None) -> int:
         if jobs < 1:
             raise UsageError(f"--jobs {jobs}: at least 1")
         return jobs
-    try:
-        return max(1, len(os.sched_getaffinity(0)))
-    except AttributeError:
-        return max(1, os.cpu_count() or 1)
+    return cpus()
 
 
 def selection_options(function: Callable[..., Any]) -> Callable[..., Any]:

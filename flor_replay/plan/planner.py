@@ -15,7 +15,7 @@ from flor_replay.plan.walk import Asked, Walk
 START_UP_SECONDS = 2.0  # of an interpreter with torch, where no run says better
 CLOSE = 1.02  # to the ideal: it need not be better
 CUT_SECONDS = 1.0  # what takes less is not cut: a second worker has its own prefix to run
-WORKER_SECONDS = 0.15  # of a worker forked from a warm parent: its sandbox, its end, its verdict
+WORKER_SECONDS = 0.15  # of a worker forked from a warm parent: its sandbox, its end
 
 
 @dataclass(frozen=True)
@@ -45,21 +45,26 @@ class RunPlan:
         return sum(segment.seconds for segment in self.segments)
 
 
-def plan_run(facts: RunFacts, need: Need, start: float = WORKER_SECONDS) -> RunPlan:
-    """What is executed for one run, by one worker. `start`: seconds until a worker executes the script."""
+def start_up(facts: RunFacts) -> float:
+    """Seconds of the interpreter and the imports."""
+    return START_UP_SECONDS if facts.start_up_seconds is None else facts.start_up_seconds
+
+
+def plan_run(facts: RunFacts, need: Need, *, warm: bool = True) -> RunPlan:
+    """What is executed for one run, by one worker. `warm`: workers find the libraries imported."""
     main = facts.main
     if main is None:
-        return _whole(facts, start, "no flor.loop was recorded")
+        return _whole(facts, warm, "no flor.loop was recorded")
     if main.iterations == 0:
-        return _whole(facts, start, "no iteration of the main loop was completed")
+        return _whole(facts, warm, "no iteration of the main loop was completed")
     if facts.status == "finished" and main.ended_by is None:
         # `bar = tqdm(flor.loop(...))`, left by break: the loop lives as long as the script's own name for it.
         return _whole(
-            facts, start, "the script left the main loop early and kept its iterator: where it went on is unknown"
+            facts, warm, "the script left the main loop early and kept its iterator: where it went on is unknown"
         )
     if need.carried:
-        return _whole(facts, start, f"the added code keeps state across iterations: {need.carried}")
-    return _Planner(facts, main, need, start).plan()
+        return _whole(facts, warm, f"the added code keeps state across iterations: {need.carried}")
+    return _Planner(facts, main, need, warm).plan()
 
 
 def knowing_dead(main: MainLoop, segment: Segment) -> Segment:
@@ -69,13 +74,17 @@ def knowing_dead(main: MainLoop, segment: Segment) -> Segment:
     return replace(segment, dead=tuple(dead))
 
 
-def _whole(facts: RunFacts, start: float, reason: str) -> RunPlan:
-    return RunPlan(facts.run, (whole(facts, start),), reason)
+def _start(facts: RunFacts, warm: bool) -> float:
+    return WORKER_SECONDS if warm else WORKER_SECONDS + start_up(facts)
 
 
-def whole(facts: RunFacts, start: float = WORKER_SECONDS) -> Segment:
+def _whole(facts: RunFacts, warm: bool, reason: str) -> RunPlan:
+    return RunPlan(facts.run, (whole(facts, warm=warm),), reason)
+
+
+def whole(facts: RunFacts, *, warm: bool = True) -> Segment:
     """Everything; of a run that was cut off in its main loop only what it had completed (the rest may be endless)."""
-    segment = Segment("whole", seconds=facts.seconds + start, prefix=True, suffix=True)
+    segment = Segment("whole", seconds=facts.seconds + _start(facts, warm), prefix=True, suffix=True)
     main = facts.main
     if facts.status not in ("crashed", "stopped") or main is None or main.ended_by is not None or not main.iterations:
         return segment
@@ -87,11 +96,11 @@ _INSIDE = _TOP | {Place.NESTED, Place.AFTER_NESTED, Place.BETWEEN_NESTED}
 
 
 class _Planner:
-    def __init__(self, facts: RunFacts, main: MainLoop, need: Need, start: float) -> None:
+    def __init__(self, facts: RunFacts, main: MainLoop, need: Need, warm: bool) -> None:
         self._facts = facts
         self._main = main
         self._need = need
-        self._begin = start + main.prefix_seconds
+        self._begin = _start(facts, warm) + main.prefix_seconds
         self._before = bool(need.places & {Place.BEFORE, Place.BETWEEN})
         self._after = bool(need.places & {Place.AFTER, Place.BETWEEN}) and main.ended_by is not None
         asked = Asked(
@@ -201,7 +210,8 @@ def share_out(
     plans: Mapping[str, RunPlan],
     about: Mapping[str, tuple[RunFacts, Need]],
     workers: int,
-    start: float = WORKER_SECONDS,
+    *,
+    warm: bool = True,
 ) -> dict[str, RunPlan]:
     """The plans with their longest segments cut in two, as long as `workers` are done sooner for it."""
     segments = [(segment, run) for run, plan in plans.items() for segment in plan.segments]
@@ -217,7 +227,7 @@ def share_out(
         facts, need = about[run]
         halves = None
         if segment.kind == "part" and facts.main is not None:
-            halves = _Planner(facts, facts.main, need, start).halves(segment)
+            halves = _Planner(facts, facts.main, need, warm).halves(segment)
         if halves is None:
             continue
         segments[place] = halves[0], run

@@ -23,7 +23,7 @@ from flor_replay.replay import evidence, fidelity, reads, sandbox, unrecorded
 from flor_replay.replay.cause import likely_cause
 from flor_replay.replay.execution import Execution, Outcome
 from flor_replay.replay.fidelity import Verdict
-from flor_replay.replay.libraries import wanted
+from flor_replay.replay.libraries import of_run
 from flor_replay.replay.proposal import Proposal, VersionProposal
 from flor_replay.replay.task import FileStates, Task
 from flor_replay.store import layout, records, sealing
@@ -76,6 +76,7 @@ class Backfill:
         self._execution = execution or Execution(proposal.jobs)
         self._execution.limit(proposal.jobs)
         self._version_of: dict[str, VersionProposal] = {}
+        self._connection = records.connect()  # to make one takes as long as a verdict
         self.reports: dict[str, RunReport] = {}
 
     def run(self) -> list[RunReport]:
@@ -92,6 +93,7 @@ class Backfill:
                 self._batch(again)
         finally:
             self._execution.close()
+            self._connection.close()
             sandbox.discard(scratch)
         return list(self.reports.values())
 
@@ -193,7 +195,7 @@ class Backfill:
             wraps=version.wraps.get(run.run, ()),
             clock_fed=version.clock_fed,
             placed_by=version.placed_by,
-            modules=tuple(name for name in libraries(run) if name.partition(".")[0] not in shadowing),
+            modules=tuple(name for name in of_run(run) if name.partition(".")[0] not in shadowing),
         )
 
     def _linked(self) -> tuple[str, ...]:
@@ -289,7 +291,7 @@ class Backfill:
 
     def _whole(self, task: Task) -> Task:
         replay = layout.new_run_id()
-        segment = whole(self._proposal.facts[task.run])
+        segment = whole(self._proposal.facts[task.run], warm=False)
         scratch = os.path.join(os.path.dirname(task.scratch), replay)
         self.reports[task.run].waiting += 1
         return replace(task, replay=replay, segment=segment, scratch=scratch, alone=True)
@@ -301,7 +303,7 @@ class Backfill:
         version = self._version_of[task.run]
         states = fidelity.States.from_data(replayed.info.get("states"))
         moments = version.volatile.intersection(task.names)
-        with records.connect() as connection:
+        with self._connection.cursor() as connection:
             old = evidence.recorded_in(connection, recorded, self._proposal.facts[task.run], task.segment)
             new = evidence.replayed(connection, replayed)
         return fidelity.compare(
@@ -316,32 +318,16 @@ class Backfill:
             effects=version.needs[task.run][1].effects if task.segment.checkpoints else None,
         )
 
-    @staticmethod
-    def _judge(outcome: Outcome, verdict: dict[str, Any]) -> None:
+    def _judge(self, outcome: Outcome, verdict: dict[str, Any]) -> None:
         """Write the verdict into the replay's own record: from then on its values are seen, or not."""
         folder = layout.RunFolder(outcome.task.store, outcome.task.replay)
         with contextlib.suppress(OSError, duckdb.Error):  # a live log is read as well
-            sealing.seal(folder)
+            sealing.seal(folder, self._connection)
         info = layout.read_json(folder.info)
         if isinstance(info, dict):
             info["fidelity"] = verdict
             info["work_seconds"] = outcome.seconds  # with the worker's start and its sandbox
             layout.replace_json(folder.info, info)
-
-
-def libraries(run: Run) -> tuple[str, ...]:
-    """What a warm parent imports for replays of `run`: libraries that it had imported itself."""
-    return wanted(run.info.get("libraries") or list(run.info.get("packages", {})))
-
-
-def prepare(execution: Execution, runs: Sequence[Run]) -> None:
-    """Let the libraries of the newest of the runs be imported while the versions are still looked at."""
-    for run in reversed(runs):
-        if not run.replay_of and run.status == "finished":
-            flags = run.info.get("entry", {}).get("flags", ())
-            threads = run.info.get("compute", {}).get("torch_threads")
-            execution.prepare(flags, run.info.get("environment", {}), threads, libraries(run))
-            return
 
 
 def _top_names(files: Collection[str]) -> frozenset[str]:

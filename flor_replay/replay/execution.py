@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from flor_replay.replay import sandbox
+from flor_replay.replay.libraries import of_run
 from flor_replay.replay.starting import Fresh, Kind, Nurseries, Worker, environment, kill
 from flor_replay.replay.task import Task
 from flor_replay.replay.worker import MISMATCH, UNFORKED
 from flor_replay.store import layout
+from flor_replay.store.runs import Run
 
 TRIES = 2  # a worker that dies costs its segment one more try
 PATIENCE_SECONDS = 120.0
@@ -26,7 +28,7 @@ PATIENCE = 10.0  # times the estimate
 class Outcome:
     """How a task ended: "done", "mismatch" (try the whole run), "failed" (the script), "died" (the worker), "stopped".
 
-    "unforked": it needs a fresh process.
+    "unforked": it needs a fresh process. `seconds` count from the start of the last worker that tried.
     """
 
     task: Task
@@ -40,7 +42,7 @@ class Execution:
 
     def __init__(self, jobs: int, python: str | None = None) -> None:
         """`jobs` at a time, by the interpreter `python`; None: by the running one."""
-        self._jobs = jobs
+        self._jobs = self._most = jobs
         self._python = os.path.abspath(python) if python else sys.executable
         self._callers = dict(os.environ)  # now: libraries of ours add to it
         self._stopping = threading.Event()
@@ -50,11 +52,15 @@ class Execution:
         self.outputs: str | None = None  # a folder for what scripts write
         self._unforked: set[str] = set()  # patched versions whose scripts need a process of their own
 
-    def prepare(
-        self, flags: Sequence[str], recorded: Mapping[str, str], threads: int | None, modules: Sequence[str]
-    ) -> None:
-        """Let a warm parent for such tasks import what it needs meanwhile."""
-        self._nurseries.prepare(Kind.of(self._python, flags, environment(self._callers, recorded, threads), modules))
+    def prepare(self, runs: Sequence[Run]) -> None:
+        """Let the libraries of the newest of the runs be imported while the versions are still looked at."""
+        for run in reversed(runs):
+            if not run.replay_of and run.status == "finished":
+                threads = run.info.get("compute", {}).get("torch_threads")
+                variables = self._environment(run.info.get("environment", {}), threads)
+                flags = run.info.get("entry", {}).get("flags", ())
+                self._nurseries.prepare(Kind.of(self._python, flags, variables, of_run(run)))
+                return
 
     def limit(self, jobs: int) -> None:
         """Have no more workers at a time than this."""
@@ -85,23 +91,22 @@ class Execution:
         self._nurseries.stop()
 
     def _attempt(self, task: Task, began: Callable[[Task], None]) -> Outcome:
-        start = time.perf_counter()
         outcome = Outcome(task, "stopped", None, 0.0)
         limit = patience(task.segment.seconds) if task.recorded else None
         for _ in range(TRIES):
             if self._stopping.is_set():
                 return outcome
             began(task)
-            outcome = self._once(task, start, limit)
+            outcome = self._once(task, limit)
             if outcome.status == "unforked":
                 self._unforked.add(task.patched)
-                outcome = self._once(task, start, limit)
+                outcome = self._once(task, limit)
             if outcome.status != "died":
                 break
             limit = None if limit is None else 2 * limit
         return outcome
 
-    def _once(self, task: Task, start: float, limit: float | None) -> Outcome:
+    def _once(self, task: Task, limit: float | None) -> Outcome:
         """`limit`: seconds until it counts as hung; None where nobody knows how long the script takes."""
         folder = layout.RunFolder(task.store, task.replay)
         sandbox.discard(folder.path)
@@ -111,6 +116,7 @@ class Execution:
         task.save(path)
         started = time.time()
         worker = self._start(task, path, folder.output)
+        start = time.perf_counter()  # a warm parent may have had imports to finish first
         with self._lock:
             self._running[task.replay] = worker
         if self._stopping.is_set():
@@ -146,15 +152,18 @@ class Execution:
 
     def _start(self, task: Task, path: str, output: str) -> Worker:
         python = task.python or self._python
+        variables = self._environment(task.environment, task.threads)
         with open(output, "wb") as file:
             if task.patched not in self._unforked and not task.alone:
-                variables = environment(self._callers, task.environment, task.threads)
                 kind = Kind.of(python, task.entry.get("flags", ()), variables, task.modules)
                 nursery = self._nurseries.prepare(kind)
                 worker = nursery.fork(path, output, task.scratch) if nursery is not None else None
                 if worker is not None:
                     return worker
-            return Fresh(python, task, path, file, self._callers)
+            return Fresh(python, task, path, file, variables)
+
+    def _environment(self, recorded: Mapping[str, str], threads: int | None) -> dict[str, str]:
+        return environment(self._callers, recorded, threads, self._most)
 
 
 def _keep(task: Task, target: str, since: float) -> None:

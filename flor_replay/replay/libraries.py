@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from flor_replay.store.runs import Run
+
 LIBRARIES = frozenset({"torch", "numpy", "scipy", "sklearn", "pandas", "torchvision", "transformers", "lightning"})
 # What their imports may start: processes and threads that compile.
 _NEVER = ("torch._inductor", "torch.distributed.elastic", "torch.utils.tensorboard")
@@ -23,3 +25,8 @@ def wanted(modules: Sequence[str]) -> tuple[str, ...]:
         for name in modules
         if name.partition(".")[0] in LIBRARIES and not any((name + ".").startswith(never + ".") for never in _NEVER)
     )
+
+
+def of_run(run: Run) -> tuple[str, ...]:
+    """What a nursery imports for replays of `run`: libraries that it had imported itself."""
+    return wanted(run.info.get("libraries") or list(run.info.get("packages", {})))

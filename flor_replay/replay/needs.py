@@ -16,6 +16,7 @@ from flor_replay.plan.planner import Need, RunPlan
 from flor_replay.plan.segments import Segment
 from flor_replay.replay.proposal import Selection, VersionProposal
 from flor_replay.replay.rewrapping import with_loops, wraps_of
+from flor_replay.replay.starting import Nurseries
 from flor_replay.store.runs import UNRECORDED, Run
 
 
@@ -68,7 +69,7 @@ def plan_version(
         else:
             need = replace(need, effects=about.effects())
             version.needs[run.run] = facts, need
-            version.plans[run.run] = planner.plan_run(facts, need)
+            version.plans[run.run] = planner.plan_run(facts, need, warm=Nurseries.possible())
 
 
 def plan_unrecorded(
@@ -93,7 +94,9 @@ def plan_unrecorded(
             version.plans[run.run] = RunPlan(run.run, (), "already filled")
         else:
             version.needs[run.run] = facts, need
-            version.plans[run.run] = RunPlan(run.run, (planner.whole(facts),), "it was never recorded")
+            version.plans[run.run] = RunPlan(
+                run.run, (planner.whole(facts, warm=Nurseries.possible()),), "it was never recorded"
+            )
 
 
 class Answers:

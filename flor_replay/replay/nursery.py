@@ -36,6 +36,7 @@ def serve(modules: Sequence[str]) -> NoReturn:
     os.dup2(2, 1)  # what an import prints is no reply
     for name in ("flor_replay.replay.worker", "flor_checkpoint.restore"):
         importlib.import_module(name)
+    gc.disable()  # large libraries make objects by the hundred thousand: looking for garbage among them takes a quarter
     draws = Draws()
     for name in modules:
         with contextlib.suppress(Exception):
@@ -53,8 +54,8 @@ def _problem() -> str | None:
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         return "an accelerator is in use"
-    gc.collect()
     gc.freeze()  # what is here now stays as it is: the children share its memory
+    gc.enable()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         child = os.fork()

@@ -152,6 +152,7 @@ class Proposal:
     jobs: int
     since: dict[str, Sequence[Run]] = field(default_factory=dict)  # what is different today, and for which runs
     fewer: str | None = None  # why there are fewer workers than asked for
+    warm: bool = True  # whether workers are forked from a process that has imported the libraries
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -173,6 +174,7 @@ class Proposal:
         return [version for version in self.versions if any(plan.segments for plan in version.plans.values())]
 
     def estimate(self) -> float:
-        """Seconds until the last worker is done."""
-        work = [segment.seconds for v in self.versions for plan in v.plans.values() for segment in plan.segments]
-        return planner.makespan(work, self.jobs)
+        """Seconds until the last worker is done, with the warm parent's imports."""
+        plans = [plan for version in self.versions for plan in version.plans.values() if plan.segments]
+        imports = max((planner.start_up(self.facts[plan.run]) for plan in plans if self.warm), default=0.0)
+        return imports + planner.makespan([segment.seconds for plan in plans for segment in plan.segments], self.jobs)

@@ -16,6 +16,7 @@ from flor_replay.replay.memory import affordable
 from flor_replay.replay.needs import Answers, plan_unrecorded, plan_version
 from flor_replay.replay.placing import Placing
 from flor_replay.replay.proposal import Proposal, Selection, VersionProposal
+from flor_replay.replay.starting import Nurseries
 from flor_replay.replay.today import files_today
 from flor_replay.replay.unrecorded import as_long_as_others, unrecorded
 from flor_replay.store.runs import Run
@@ -85,7 +86,16 @@ def propose(
             _within(selection.seconds, versions, jobs)
         _share_out(versions, jobs)
     return Proposal(
-        root, store, [file.patch for file in files], versions, left_out, left_aside, known, jobs, fewer=fewer
+        root,
+        store,
+        [file.patch for file in files],
+        versions,
+        left_out,
+        left_aside,
+        known,
+        jobs,
+        fewer=fewer,
+        warm=Nurseries.possible(),
     )
 
 
@@ -118,7 +128,9 @@ def collecting_seldom() -> Iterator[Callable[[], None]]:
 def _share_out(versions: Sequence[VersionProposal], jobs: int) -> None:
     """Cut long segments in two where all are done sooner for it."""
     about = {run: known for version in versions for run, known in version.needs.items()}
-    plans = planner.share_out({run: v.plans[run] for v in versions for run in v.needs}, about, jobs)
+    plans = planner.share_out(
+        {run: v.plans[run] for v in versions for run in v.needs}, about, jobs, warm=Nurseries.possible()
+    )
     for version in versions:
         version.plans.update({run: plans[run] for run in version.needs})
 

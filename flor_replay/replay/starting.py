@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Protocol
 
+from flor_replay.processes import cpus
 from flor_replay.record.entry import ENVIRONMENT
 from flor_replay.replay.task import Task
 
@@ -30,20 +31,27 @@ class Worker(Protocol):
         """Its exit code (negative: a signal's number); None where it has not ended by then."""
 
 
-def environment(callers: Mapping[str, str], recorded: Mapping[str, str], threads: int | None) -> dict[str, str]:
-    """The caller's (credentials, paths), with what the recorded run had where it changes results."""
+def environment(
+    callers: Mapping[str, str], recorded: Mapping[str, str], threads: int | None, jobs: int
+) -> dict[str, str]:
+    """The caller's (credentials, paths), with what the recorded run had where it changes results.
+
+    `threads`: of the recorded run's torch; `jobs`: workers at a time.
+    """
     kept = {name: value for name, value in callers.items() if name not in ENVIRONMENT}
     kept.pop("FLOR", None)
     fewer = {"OMP_NUM_THREADS": str(threads)} if threads else {}
+    # Threads that spin while they wait take the processors from other workers (seen: 20 times as long); where each has a
+    # processor of its own, to sleep and be woken takes twice as long.
+    crowded = jobs * (threads or cpus()) > cpus()
+    sleep = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"} if crowded else {}
     return {
         **kept,
         **fewer,
         **recorded,
         "PYTHONUNBUFFERED": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
-        # Workers share the cores: threads that spin while they wait would take them from the others.
-        "OMP_WAIT_POLICY": "PASSIVE",
-        "KMP_BLOCKTIME": "0",
+        **sleep,
     }
 
 
@@ -61,7 +69,7 @@ def kill(worker: Worker) -> None:
 class Fresh:
     """A new interpreter for one task."""
 
-    def __init__(self, python: str, task: Task, path: str, output: IO[bytes], callers: Mapping[str, str]) -> None:
+    def __init__(self, python: str, task: Task, path: str, output: IO[bytes], variables: Mapping[str, str]) -> None:
         command = [python, *task.entry.get("flags", ()), "-m", "flor_replay.replay.worker", path]
         self._process = subprocess.Popen(
             [*command, str(os.getpid())],
@@ -69,7 +77,7 @@ class Fresh:
             stdout=output,
             stderr=subprocess.STDOUT,
             cwd=task.scratch,  # nothing of the user's shadows a module of the worker's
-            env=environment(callers, task.environment, task.threads),
+            env=dict(variables),
             start_new_session=True,
         )
         self.pid = self._process.pid

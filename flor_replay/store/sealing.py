@@ -33,23 +33,23 @@ def has_room() -> bool:
     return limit - pages * resource.getpagesize() > _ROOM_BYTES
 
 
-def seal(folder: RunFolder) -> list[str]:
+def seal(folder: RunFolder, connection: duckdb.DuckDBPyConnection | None = None) -> list[str]:
     """Seal one run. Done again after a crash in its midst it gives the same result; a sealed run is left alone.
 
-    Returns what of the live log was damaged and is lost, in words.
+    Returns what of the live log was damaged and is lost, in words. `connection`: of `records.connect`, where there is one.
     """
     problems: list[str] = []
     for path in (folder.live, folder.live_1):
         if os.path.exists(path):
-            problems += _seal(folder, path)
+            problems += _seal(folder, path, connection)
     return problems
 
 
-def _seal(folder: RunFolder, path: str) -> list[str]:
+def _seal(folder: RunFolder, path: str, given: duckdb.DuckDBPyConnection | None) -> list[str]:
     import duckdb
 
     problems: list[str] = []
-    with duckdb.connect() as connection:
+    with duckdb.connect() if given is None else given.cursor() as connection:
         connection.execute("set enable_progress_bar = false")  # this is somebody's training script
         connection.execute("set preserve_insertion_order = true")
         if path == folder.live_1:

@@ -14,9 +14,9 @@ from flor_replay.history.versions import History
 from flor_replay.plan.facts import RunFacts, gather
 from flor_replay.plan.segments import Segment
 from flor_replay.replay import evidence, fidelity
-from flor_replay.replay.backfill import libraries
 from flor_replay.replay.execution import Execution, Outcome
 from flor_replay.replay.fidelity import Verdict
+from flor_replay.replay.libraries import of_run
 from flor_replay.replay.task import Inserted, Task
 from flor_replay.store import layout, records
 from flor_replay.store.runs import Run, read_run
@@ -78,7 +78,7 @@ def replay(project: Project, run: Run, patched: Mapping[str, str], segments: Seq
                 args=dict(run.info.get("args", {})),
                 started=run.seconds_since_epoch,
                 threads=run.info.get("compute", {}).get("torch_threads"),
-                modules=libraries(run),
+                modules=of_run(run),
             )
             for place, segment in enumerate(segments)
         ]
