@@ -12,6 +12,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from flor_replay.processes import cpus
+
 _RELEASES = ("/etc/os-release", "/usr/lib/os-release")
 
 
@@ -30,7 +32,7 @@ def describe() -> dict[str, Any]:
         "environment": sys.prefix if sys.prefix != sys.base_prefix else None,
         "cpu": _cpu(),
         "cpus": os.cpu_count(),
-        "cpus_usable": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cpus_usable": cpus(),
         "memory_bytes": _memory(),
         "accelerators": accelerators(),
     }

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from flor_replay.processes import cpus
+from flor_replay.replay.starting import environment
 from tests.journeys.journey import journey, recorded, start, today, truth, wait_until, workers
 from tests.support import Project
 
@@ -115,3 +117,13 @@ def test_a_module_of_the_project_with_a_library_s_name(tmp_path: Path) -> None:
             #@ flor.log("doubled", 2 * w)
         """
     journey(tmp_path, source, "doubled", files={"scipy.py": "STEP = 0.25\n__version__ = '1'\n"})
+
+
+def test_threads_wait_asleep_only_where_workers_outnumber_the_processors() -> None:
+    """Spinning threads take the processors from each other's owners; sleeping ones are slow where they need not share."""
+    calls = [(cpus(), 1, False), (1, cpus(), False), (cpus(), 2, True), (2, cpus(), True), (None, 1, False)]
+    for threads, jobs, asleep in calls:
+        made = environment({"OMP_NUM_THREADS": "9", "HOME": "/home/a"}, {}, threads, jobs)
+        assert (made.get("OMP_WAIT_POLICY") == "PASSIVE") is asleep
+        assert made["HOME"] == "/home/a"
+        assert made.get("OMP_NUM_THREADS") == (str(threads) if threads else None)

@@ -172,3 +172,9 @@ def test_plans_of_many_versions_are_not_cut_for_nothing() -> None:
     plans: dict[str, RunPlan] = {run: plan_run(one, need) for run, one in known.items()}
     shared = share_out(plans, {run: (one, need) for run, one in known.items()}, 2)
     assert all(len(plan.segments) == 1 for plan in shared.values())
+
+
+def test_where_nothing_can_be_forked_every_worker_has_its_own_start_up() -> None:
+    known = replace(facts(set(), set(range(COUNT))), start_up_seconds=7.0)
+    for need in (Need(frozenset({Place.AFTER_NESTED})), Need(frozenset({Place.NESTED}), carried="a list")):
+        assert plan_run(known, need, warm=False).seconds == pytest.approx(plan_run(known, need).seconds + 7.0)
