@@ -36,6 +36,7 @@ BENCHMARKS = {
     "makespan": "benchmarks.makespan",
     "storage": "benchmarks.storage",
     "faults": "benchmarks.faults",
+    "kills": "benchmarks.worker_kills",
 }
 
 
