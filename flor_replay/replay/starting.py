@@ -225,7 +225,7 @@ class Nurseries:
         return sys.platform.startswith("linux") and os.environ.get("FLOR_NURSERY", "on").lower() not in ("off", "0")
 
     def prepare(self, kind: Kind) -> Nursery | None:
-        """The parent of this kind, started where there is none yet; None where there are too many."""
+        """The parent of this kind, started where there is none yet; None where it cannot be, or there are too many."""
         with self._lock:
             if self._stopped or not self.possible():
                 return None
@@ -239,7 +239,10 @@ class Nurseries:
                     if idle is None:
                         return None
                     self._all.pop(idle).stop()
-                found = self._all[kind] = Nursery(kind)
+                try:
+                    found = self._all[kind] = Nursery(kind)
+                except OSError:  # no such interpreter, no memory for another process: the workers will tell
+                    return None
             return found
 
     def stop(self) -> None:
