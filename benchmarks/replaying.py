@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import Row, compared, python
+from benchmarks.measure import Row, compared, environment, python
 from benchmarks.recording import NOTHING
 
 ACTIVATIONS = (
@@ -131,7 +131,7 @@ def backfill(project: Path) -> float:
     """Seconds of the command."""
     began = time.perf_counter()
     words = [str(Path(sys.executable).parent / "flor-replay"), "add-log", "train.py", "--yes"]
-    done = subprocess.run(words, cwd=project, capture_output=True, text=True, check=False)
+    done = subprocess.run(words, cwd=project, env=environment(), capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(done.stdout + done.stderr)
     return time.perf_counter() - began
