@@ -9,18 +9,19 @@ and each value that it calls exact must be, bit for bit, what a run with the sta
 from __future__ import annotations
 
 import json
-import os
 import random
 import subprocess
 import sys
 import tempfile
 import textwrap
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import Row
+from benchmarks.measure import Row, environment
+from flor_replay.processes import cpus
 
 FORESIGHT = """
 import atexit, json, sys
@@ -179,11 +180,11 @@ def check(folder: Path, seed: int, versions: int) -> Result:
         _git(project, "add", "-A")
         _git(project, "commit", "-q", "--allow-empty", "-m", "a version")
         subprocess.run(
-            [sys.executable, "train.py"], cwd=project, check=True, env={**os.environ, "FLOR_CHECKPOINTS": "all"}
+            [sys.executable, "train.py"], cwd=project, check=True, env={**environment(), "FLOR_CHECKPOINTS": "all"}
         )
     (project / "train.py").write_text(with_statement(sources[-1], position, expression))
     command = [str(Path(sys.executable).parent / "flor-replay"), "add-log", "train.py", "--yes", "--json"]
-    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=project, env=environment(), capture_output=True, text=True, check=False)
     if done.returncode not in (0, 3):
         raise SystemExit(f"seed {seed}: {done.stdout}\n{done.stderr}")
     return _compared(folder, project, seed, position, expression)
@@ -248,11 +249,15 @@ def _git(folder: Path, *words: str) -> str:
 def run(quick: bool) -> list[Row]:
     projects, versions = (5, 4) if quick else (50, 10)
     result = Result()
-    for seed in range(projects):
+
+    def fuzz(seed: int) -> Result:
         with tempfile.TemporaryDirectory() as folder:
-            found = check(Path(folder), seed, versions)
-        result.verdicts += found.verdicts
-        result.wrong += found.wrong
+            return check(Path(folder), seed, versions)
+
+    with ThreadPoolExecutor(cpus()) as threads:
+        for found in threads.map(fuzz, range(projects)):
+            result.verdicts += found.verdicts
+            result.wrong += found.wrong
     for wrong in result.wrong:
         print(wrong, file=sys.stderr)
     cases = sum(result.verdicts.values())
