@@ -38,7 +38,8 @@ class Opened:
             )
         )
         self._waiting: deque[tuple[Any, ...]] = deque()
-        self._known: set[object] = set()
+        self._known: set[object] = set()  # what was written down, or need not be
+        self._seen: set[tuple[Any, ...]] = set()  # opens as the hook was told of them, since the last chdir
         self._file: str | None = None
         self._full = _FULL
         self._cwd = ""
@@ -56,6 +57,7 @@ class Opened:
                     self.drain()
             elif event == "os.chdir":
                 self.drain()  # what was opened before was relative to where we still are
+                self._seen.clear()
 
         sys.addaudithook(hook)
 
@@ -63,6 +65,7 @@ class Opened:
         """Note for the run that has this file."""
         self._file = file
         self._known = set()
+        self._seen = set()
         self._cwd = ""
 
     def in_child(self) -> None:
@@ -73,7 +76,7 @@ class Opened:
 
     def values(self, names: Sequence[str], runs: Sequence[str]) -> None:
         """The values of these names, logged by these runs, were read."""
-        self._waiting.append((None, names, runs))
+        self._waiting.append((None, tuple(names), tuple(runs)))
 
     def drain(self) -> None:
         """Write down what waits. Never raises: it may run inside any ``open``."""
@@ -100,8 +103,7 @@ class Opened:
     def _lines(self) -> list[str]:
         waiting, known, inside, outside = self._waiting, self._known, self._inside, self._outside
         lines = []
-        while waiting:
-            path, mode, flags = waiting.popleft()
+        for path, mode, flags in self._new([waiting.popleft() for _ in range(len(waiting))]):
             if path is None:
                 import json
 
@@ -111,23 +113,34 @@ class Opened:
                 if isinstance(path, int):
                     continue
                 path = os.fsdecode(path)
-            changes = flags & 3  # O_WRONLY, O_RDWR
-            key = (path, changes) if changes else path
-            if key in known:
-                continue
             if path[:1] == os.sep:
                 if not path.startswith(inside) or path.startswith(outside):
                     continue
-            elif not lines or self._cwd == "":
-                cwd = os.getcwd()
-                if cwd != self._cwd:
-                    self._cwd = cwd
-                    lines.append(f"cwd\t{cwd}\n")
-            if path.endswith(_CODE) or len(known) >= MAX_PATHS or "\n" in path:
+                where = ""
+            else:
+                if not lines or self._cwd == "":
+                    cwd = os.getcwd()
+                    if cwd != self._cwd:
+                        self._cwd = cwd
+                        lines.append(f"cwd\t{cwd}\n")
+                where = self._cwd
+            key = (where, path, flags & 3)  # O_WRONLY, O_RDWR
+            if key in known or path.endswith(_CODE) or len(known) >= MAX_PATHS or "\n" in path:
                 continue
             known.add(key)
             lines.append(f"{flags}\t{path}\n")
         return lines
+
+    def _new(self, opens: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+        """Those that were not seen before. A loader opens the same files in each epoch: they cost next to nothing here."""
+        seen = self._seen
+        try:
+            new = [one for one in dict.fromkeys(opens) if one not in seen]
+        except TypeError:  # a path of a type that has no hash
+            return opens
+        if len(seen) < MAX_PATHS:
+            seen.update(new)
+        return new
 
 
 def _declared(root: str) -> list[str]:

@@ -91,6 +91,22 @@ def test_a_pipeline(pipeline: Project) -> None:
     assert {"model.pt", "out/report.txt", "config.txt"} <= set(texts)
 
 
+def test_one_name_in_two_folders(project: Project) -> None:
+    source = """
+        import flor, os
+        for fold in flor.loop("fold", ["a", "b", "a"]):
+            os.chdir(fold)
+            for epoch in range(3):
+                text = open("x.txt").read()
+            os.chdir("..")
+            flor.log("text", text)
+        """
+    project.commit(files={"train.py": source, "a/x.txt": "1", "b/x.txt": "2"})
+    project.python("train.py")
+    read = {("a/x.txt", "read", "train.py", True), ("b/x.txt", "read", "train.py", True)}
+    assert edges(graph_of(project)) == read
+
+
 @pytest.mark.slow
 def test_rounds_are_told_apart_by_content(pipeline: Project) -> None:
     for content in ("abc", "abcd"):
