@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 MAX_PATHS = 100_000  # a run notes no more: a data set of a million files is known by the folders that are noted
 _FULL = 1 << 14  # opens that wait in the process itself
 _FULL_IN_CHILD = 64
+_CHANGES = os.O_WRONLY | os.O_RDWR
 _CODE = (".py", ".pyc", ".pyd", ".so")  # the version has them
 
 
@@ -37,9 +38,9 @@ class Opened:
                 for folder in (store, os.path.realpath(store), os.path.join(root, ".git"), sys.prefix)
             )
         )
-        self._waiting: deque[tuple[Any, ...]] = deque()
-        self._known: set[object] = set()  # what was written down, or need not be
-        self._seen: set[tuple[Any, ...]] = set()  # opens as the hook was told of them, since the last chdir
+        self._waiting: deque[Any] = deque()  # a path that was opened for reading, or a tuple: path, mode and flags
+        self._known: set[str] = set()  # what was written down, or need not be
+        self._seen: set[Any] = set()  # what waited before, since the last chdir
         self._file: str | None = None
         self._full = _FULL
         self._cwd = ""
@@ -52,7 +53,11 @@ class Opened:
 
         def hook(event: str, arguments: tuple[Any, ...]) -> None:
             if event == "open":
-                append(arguments)
+                # Of a reading only the path is kept: a tuple more is a step towards a collection of garbage, of all there is.
+                try:
+                    append(arguments if arguments[2] & _CHANGES else arguments[0])
+                except (IndexError, TypeError):  # an event of somebody else's making
+                    return
                 if len(waiting) >= self._full:
                     self.drain()
             elif event == "os.chdir":
@@ -103,8 +108,9 @@ class Opened:
     def _lines(self) -> list[str]:
         waiting, known, inside, outside = self._waiting, self._known, self._inside, self._outside
         lines = []
-        for path, mode, flags in self._new([waiting.popleft() for _ in range(len(waiting))]):
-            if path is None:
+        for one in self._new([waiting.popleft() for _ in range(len(waiting))]):
+            path, mode, flags = one if type(one) is tuple else (one, None, os.O_RDONLY)
+            if type(one) is tuple and path is None:
                 import json
 
                 lines.append(f"values\t{json.dumps([list(mode), list(flags)])}\n")
@@ -124,14 +130,14 @@ class Opened:
                         self._cwd = cwd
                         lines.append(f"cwd\t{cwd}\n")
                 where = self._cwd
-            key = (where, path, flags & 3)  # O_WRONLY, O_RDWR
+            key = f"{flags & _CHANGES}{where}\n{path}"
             if key in known or path.endswith(_CODE) or len(known) >= MAX_PATHS or "\n" in path:
                 continue
             known.add(key)
             lines.append(f"{flags}\t{path}\n")
         return lines
 
-    def _new(self, opens: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    def _new(self, opens: list[Any]) -> list[Any]:
         """Those that were not seen before. A loader opens the same files in each epoch: they cost next to nothing here."""
         seen = self._seen
         try:
