@@ -13,6 +13,7 @@ from collections import Counter
 from pathlib import Path
 
 from benchmarks.measure import Row, environment, python
+from benchmarks.replaying import git
 
 VERSIONS, EPOCHS, STEPS = 4, 6, 3
 LONGEST_SECONDS = 1.5  # after the first worker is seen: by then most are done
@@ -56,12 +57,12 @@ def run(quick: bool) -> list[Row]:
 
 def record(project: Path) -> None:
     """A git repository with recorded versions of a script."""
-    _git(project, "init", "-q")
+    git(project, "init", "-q")
     (project / ".gitignore").write_text(".flor\n")
     for version in range(VERSIONS):
         write(project, version)
-        _git(project, "add", "-A")
-        _git(project, "-c", "user.name=bench", "-c", "user.email=bench@localhost", "commit", "-q", "-m", str(version))
+        git(project, "add", "-A")
+        git(project, "commit", "-q", "-m", str(version))
         python(["train.py"], project, {"FLOR_CHECKPOINTS": "all"})
 
 
@@ -130,7 +131,3 @@ def _words(pid: int) -> bytes:
             return file.read()
     except OSError:
         return b""
-
-
-def _git(project: Path, *words: str) -> None:
-    subprocess.run(["git", *words], cwd=project, check=True)
