@@ -13,10 +13,10 @@ import json
 import mmap
 import os
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from flor_checkpoint.compression import Compression, decompress
 from flor_checkpoint.digest import Buffer, Hasher, digest
@@ -154,6 +154,10 @@ def _map(descriptor: int) -> mmap.mmap:
     return mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
 
 
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
 class Unverified(NamedTuple):
     """A blob where it lies: to be verified by who copies it, in one go."""
 
@@ -192,10 +196,13 @@ def copy_verified(pairs: Iterable[tuple[memoryview, Unverified]]) -> None:
         if hasher.hexdigest() != blob.digest:
             raise blob.damaged()
 
-    work = list(pairs)
-    with ThreadPoolExecutor(max(1, min(len(work), _VERIFIERS, os.cpu_count() or 1))) as pool:
-        for _ in pool.map(lambda pair: copy(*pair), work):
-            pass
+    _for_each(lambda pair: copy(*pair), list(pairs))
+
+
+def _for_each(work: Callable[[_Item], _Result], items: Sequence[_Item]) -> list[_Result]:
+    """The results of `work`, in order; it is done on several processors."""
+    with ThreadPoolExecutor(max(1, min(len(items), _VERIFIERS, os.cpu_count() or 1))) as pool:
+        return list(pool.map(work, items))
 
 
 class PackReader:
@@ -228,8 +235,8 @@ class PackReader:
                 read[blob] = Unverified(data, blob, self._packs / blobs[blob])
             else:
                 big.append(blob)
-        with ThreadPoolExecutor(max(1, min(len(big), _VERIFIERS, os.cpu_count() or 1))) as pool:
-            read |= zip(big, pool.map(lambda blob: self._verified(blob, *found[blob], blobs[blob]), big), strict=True)
+        verified = _for_each(lambda blob: self._verified(blob, *found[blob], blobs[blob]), big)
+        read |= zip(big, verified, strict=True)
         return read
 
     def _moved(self, blobs: Mapping[str, str]) -> dict[str, str]:
