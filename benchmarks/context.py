@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
 import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.measure import Row, compared, in_turn, python
+from benchmarks.measure import Row, compared, git, in_turn, python
 
 # The script's own work is longer than what goes on beside it, as training is; the times are its own.
 SCRIPT = """\
@@ -27,7 +26,7 @@ def run(quick: bool) -> list[Row]:
     rounds = 5 if quick else 21
     with tempfile.TemporaryDirectory() as folder:
         here = Path(folder)
-        subprocess.run(["git", "init", "-q"], cwd=here, check=True)
+        git(here, "init", "-q")
         rows = []
         for what, work in (("import flor and the first record", 0.0), ("a script of one second, whole", 1.0)):
             (here / "train.py").write_text(SCRIPT.format(work=work))

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import Row, environment
+from benchmarks.measure import Row, environment, git
 from flor_replay.processes import cpus
 
 FORESIGHT = """
@@ -169,7 +169,7 @@ def check(folder: Path, seed: int, versions: int) -> Result:
     lot = random.Random(seed)
     project = folder / "project"
     project.mkdir()
-    _git(project, "init", "-q")
+    git(project, "init", "-q")
     position = lot.choice(POSITIONS)
     expression = lot.choice(PURE if lot.random() < 0.25 else IMPURE)
     sources = [script(lot) for _ in range(versions)]
@@ -177,8 +177,8 @@ def check(folder: Path, seed: int, versions: int) -> Result:
     (folder / "foresight" / "flor.py").write_text(FORESIGHT)
     for source in sources:
         (project / "train.py").write_text(source)
-        _git(project, "add", "-A")
-        _git(project, "commit", "-q", "--allow-empty", "-m", "a version")
+        git(project, "add", "-A")
+        git(project, "commit", "-q", "--allow-empty", "-m", "a version")
         subprocess.run(
             [sys.executable, "train.py"], cwd=project, check=True, env={**environment(), "FLOR_CHECKPOINTS": "all"}
         )
@@ -206,7 +206,7 @@ def _compared(folder: Path, project: Path, seed: int, position: str, expression:
         if not proven:
             continue
         # Where a version has lines that today's lacks, its place for the statement may be another: foresight has the same.
-        patched = _git(project, "show", f"{proven[0].info['patched']}:train.py")
+        patched = git(project, "show", f"{proven[0].info['patched']}:train.py")
         truth = _foresight(folder, patched)
         for replay in proven:
             with records.connect() as connection:
@@ -239,11 +239,6 @@ def _foresight(folder: Path, source: str) -> dict[Any, str]:
         for name, place, ordinal, value in found
         if name == "asked"
     }
-
-
-def _git(folder: Path, *words: str) -> str:
-    command = ["git", "-c", "user.name=bench", "-c", "user.email=bench@localhost", *words]
-    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout
 
 
 def run(quick: bool) -> list[Row]:

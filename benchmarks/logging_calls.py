@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.measure import Row, compared, python
+from benchmarks.measure import Row, compared, git, python
 
 SCRIPT = """
 import json, sys, time
@@ -115,7 +115,7 @@ def run(quick: bool) -> list[Row]:
 def _ours(count: int, inner: int) -> list[float]:
     with tempfile.TemporaryDirectory() as folder:
         here = Path(folder)
-        subprocess.run(["git", "init", "-q"], cwd=here, check=True)
+        git(here, "init", "-q")
         (here / "script.py").write_text(SCRIPT)
         output = python(["script.py", str(count), str(inner)], here, {"FLOR_CHECKPOINTS": "off"}).stdout
         found: list[float] = json.loads(output)
@@ -159,11 +159,8 @@ def _peers(quick: bool) -> list[Row]:
 
 def _peer(interpreter: str, code: str, count: int) -> list[float] | None:
     with tempfile.TemporaryDirectory() as folder:
-        for words in (
-            ["init", "-q"],
-            ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "--allow-empty", "-m", "a"],
-        ):
-            subprocess.run(["git", *words], cwd=folder, check=True)
+        git(Path(folder), "init", "-q")
+        git(Path(folder), "commit", "-q", "--allow-empty", "-m", "a")
         script = f"import json, sys, time\n{code}\nprint('RESULT', json.dumps(run({count})))\n"
         (Path(folder) / "script.py").write_text(script)
         env = {**os.environ, "HOME": folder, "TRACKIO_DIR": f"{folder}/trackio", "MLFLOW_ALLOW_FILE_STORE": "true"}

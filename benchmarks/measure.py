@@ -89,6 +89,12 @@ def python(words: Sequence[str], cwd: Path, env: Mapping[str, str] | None = None
     return done
 
 
+def git(project: Path, *words: str) -> str:
+    """What git says in a project, as somebody who commits there."""
+    who = ("-c", "user.name=bench", "-c", "user.email=bench@localhost")
+    return subprocess.run(["git", *who, *words], cwd=project, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
 def timed(words: Sequence[str], cwd: Path, env: Mapping[str, str] | None = None) -> float:
     """Seconds of a whole process."""
     began = time.perf_counter()

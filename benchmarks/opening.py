@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
 import tempfile
 from pathlib import Path
 
-from benchmarks.measure import Row, fastest, in_turn, python
+from benchmarks.measure import Row, fastest, git, in_turn, python
 
 FILES = 10_000
 # The rounds are timed inside of the process. The first one meets every file for the first time.
@@ -42,7 +41,7 @@ def run(quick: bool) -> list[Row]:
 
     with tempfile.TemporaryDirectory() as folder:
         here = Path(folder)
-        subprocess.run(["git", "init", "-q"], cwd=here, check=True)
+        git(here, "init", "-q")
         (here / ".gitignore").write_text("data\n")
         (here / "train.py").write_text(SCRIPT)
         (here / "data").mkdir()

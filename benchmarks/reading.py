@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.measure import Row, compared
+from benchmarks.measure import Row, compared, git
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -192,11 +192,8 @@ def _beside_flordb(here: Path, records: int) -> list[Row]:
     for count in (1, 6):
         folder = here / f"flordb-{count}"
         folder.mkdir()
-        for words in (
-            ["init", "-q"],
-            ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "--allow-empty", "-m", "a"],
-        ):
-            subprocess.run(["git", *words], cwd=folder, check=True)
+        git(folder, "init", "-q")
+        git(folder, "commit", "-q", "--allow-empty", "-m", "a")
         (folder / "script.py").write_text(FLORDB)
         words = [interpreter, "script.py", ",".join(NAMES), str(records // len(NAMES)), str(count)]
         env = {**os.environ, "HOME": str(folder)}

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import Row, compared, environment, python
+from benchmarks.measure import Row, compared, environment, git, python
 from benchmarks.recording import NOTHING
 
 ACTIVATIONS = (
@@ -85,7 +85,7 @@ def run(quick: bool) -> list[Row]:
         base = Path(folder)
         project = base / "project"
         project.mkdir()
-        subprocess.run(["git", "init", "-q"], cwd=project, check=True)
+        git(project, "init", "-q")
         for activation in activations:
             write(project, activation, epochs, steps)
             git(project, "add", "-A")
@@ -144,9 +144,7 @@ def floor(base: Path, project: Path) -> float:
     """Seconds of one process that does the least."""
     task = []
     for info in recorded(project):
-        source = subprocess.run(
-            ["git", "show", f"{info['commit']}:train.py"], cwd=project, check=True, capture_output=True, text=True
-        ).stdout
+        source = git(project, "show", f"{info['commit']}:train.py")
         task.append((source.partition("for epoch in")[0].replace("import flor\n", ""), info["checkpoints"]))
     (base / "floor.json").write_text(json.dumps(task))
     statement = "norm = " + NORM.format(what="detach()")
@@ -165,7 +163,7 @@ def flordb_replay(
     """
     project = base / "flordb"
     project.mkdir()
-    subprocess.run(["git", "init", "-q", "-b", "main"], cwd=project, check=True)
+    git(project, "init", "-q", "-b", "main")
     for name, value in (("user.name", "bench"), ("user.email", "bench@localhost")):
         git(project, "config", name, value)  # it commits itself
     (project / ".gitignore").write_text("__pycache__\n")
@@ -270,8 +268,3 @@ def write(folder: Path, activation: str, epochs: int, steps: int, nested: str = 
         activation=activation, width=256, epochs=epochs, steps=steps, nested=nested, bottom=bottom
     )
     (folder / "train.py").write_text(text)
-
-
-def git(project: Path, *words: str) -> None:
-    who = ["-c", "user.name=bench", "-c", "user.email=bench@localhost"]
-    subprocess.run(["git", *who, *words], cwd=project, check=True)

@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.measure import Row
+from benchmarks.measure import Row, git
 
 SETTING = {"OMP_NUM_THREADS": "1", "GIT_CONFIG_GLOBAL": os.devnull}
 
@@ -94,7 +94,7 @@ def record(folder: Path, script: str, *words: int, plain: bool = False) -> list[
     import subprocess
 
     if not (folder / ".git").exists():
-        subprocess.run(["git", "init", "-q", str(folder)], check=True)
+        git(folder, "init", "-q")
     (folder / "train.py").write_text(script)
     setting = {"FLOR": "off"} if plain else {"FLOR_CHECKPOINTS": "all"}
     done = subprocess.run(

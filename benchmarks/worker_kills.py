@@ -12,8 +12,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from benchmarks.measure import Row, environment, python
-from benchmarks.replaying import git
+from benchmarks.measure import Row, environment, git, python
 
 VERSIONS, EPOCHS, STEPS = 4, 6, 3
 LONGEST_SECONDS = 1.5  # after the first worker is seen: by then most are done

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import sys
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 _new_view = ctypes.pythonapi.PyMemoryView_FromMemory
@@ -62,20 +59,30 @@ def copy_bytes(target: memoryview, source: memoryview | bytes) -> None:
     (ctypes.memmove if nbytes > _FREE_BYTES else _copy_locked)(address_of(target), address_of(source), nbytes)
 
 
-_PART_BYTES = 16 << 20
-_COPIERS = 4
+_HUGE_BYTES = 2 << 20
+_HUGE_ADVICE = 14  # MADV_HUGEPAGE
 
 
-def copy_side_by_side(pairs: Iterable[tuple[memoryview, memoryview | bytes]]) -> None:
-    """Copy each source over its target, of the same size, on several processors. Nothing else is done meanwhile."""
-    parts = [
-        (address_of(target) + start, address_of(source) + start, min(_PART_BYTES, len(target) - start))
-        for target, source in pairs
-        for start in range(0, len(target), _PART_BYTES)
-    ]
-    with ThreadPoolExecutor(max(1, min(len(parts), _COPIERS, os.cpu_count() or 1))) as pool:
-        for _ in pool.map(lambda part: ctypes.memmove(*part), parts):
-            pass
+def in_huge_pages(target: memoryview) -> None:
+    """Say that memory which nobody has touched yet is better had in large pages: it comes five times as fast.
+
+    Only an advice, of which a system may know nothing.
+    """
+    if _advise is not None and len(target) >= 2 * _HUGE_BYTES:
+        start = -(-address_of(target) // _HUGE_BYTES) * _HUGE_BYTES
+        stop = (address_of(target) + len(target)) // _HUGE_BYTES * _HUGE_BYTES
+        _advise(start, stop - start, _HUGE_ADVICE)
+
+
+def _find_advise() -> Any:
+    if sys.platform != "linux":
+        return None
+    advise = ctypes.CDLL(None).madvise
+    advise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+    return advise
+
+
+_advise = _find_advise()
 
 
 def same_bytes(first: memoryview, second: memoryview) -> bool:

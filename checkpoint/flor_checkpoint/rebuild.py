@@ -14,8 +14,9 @@ from typing import Any
 from flor_checkpoint.containers import chunks_of, parts_from, parts_of
 from flor_checkpoint.digest import digest_of_chunks
 from flor_checkpoint.leaves import decode_leaf
-from flor_checkpoint.memory import copy_bytes, copy_side_by_side
-from flor_checkpoint.packs import Unverified, copy_verified
+from flor_checkpoint.memory import copy_bytes
+from flor_checkpoint.pack_reader import Unverified
+from flor_checkpoint.parallel import for_each
 from flor_checkpoint.project import find
 from flor_checkpoint.snapshot import Snapshot
 from flor_checkpoint.walk import path_of
@@ -30,6 +31,13 @@ _NEVER_THE_SAME = frozenset({"iterator", "generator"})
 _RUN_CODE = frozenset({"generator", "opaque"})
 """Kinds that are brought back by code, which may read what it is given."""
 _BIG_BYTES = 1 << 20
+
+
+def _write(target: memoryview, content: memoryview | bytes | Unverified) -> None:
+    if isinstance(content, Unverified):
+        content.copy_to(target)
+    else:
+        copy_bytes(target, content)
 
 
 class BeingMadeError(Exception):
@@ -73,7 +81,7 @@ class Builder:
 
         Raises ValueError where there are not as many, BadCheckpoint where they are not what was written.
         """
-        size = len(content.data if isinstance(content, Unverified) else content)
+        size = len(content)
         if size != len(target):
             raise ValueError(f"{size} bytes for a place of {len(target)}")
         if self._together and len(target) >= _BIG_BYTES:
@@ -100,10 +108,7 @@ class Builder:
 
     def _copy(self) -> None:
         if self._copies:
-            copy_side_by_side(
-                (target, content) for target, content, _ in self._copies if isinstance(content, memoryview | bytes)
-            )
-            copy_verified((target, content) for target, content, _ in self._copies if isinstance(content, Unverified))
+            for_each(lambda each: _write(*each[:2]), self._copies)
             self._copies = []
 
     def settle(self) -> None:

@@ -13,6 +13,7 @@ from flor_checkpoint.memory import (
     array_bytes,
     fill_array,
     fill_storage,
+    in_huge_pages,
     is_dense,
     memory_order,
     new_dense_array,
@@ -42,6 +43,8 @@ def _storage(builder: Builder, node: Any, nid: int) -> Any:
         return found
     storage = torch.UntypedStorage(nbytes, device=device) if found is None else found
     if storage.device.type == "cpu":
+        if found is None:
+            in_huge_pages(storage_bytes(storage))
         builder.fill_memory(storage_bytes(storage), builder.snapshot.to_copy(content), storage)
     else:
         fill_storage(storage, builder.snapshot.content(content))

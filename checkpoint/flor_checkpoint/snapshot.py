@@ -10,7 +10,7 @@ from typing import Any
 from flor_checkpoint.digest import digest
 from flor_checkpoint.errors import BadCheckpoint
 from flor_checkpoint.manifest import Manifest
-from flor_checkpoint.packs import PackReader, Unverified
+from flor_checkpoint.pack_reader import PackReader, Unverified
 from flor_checkpoint.plain import loads, loads_graph
 
 

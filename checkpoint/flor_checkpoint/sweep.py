@@ -16,7 +16,8 @@ from pathlib import Path
 from flor_checkpoint.compression import PAYS, Compression, compress, estimate, sample_of
 from flor_checkpoint.digest import Buffer
 from flor_checkpoint.errors import BadCheckpoint
-from flor_checkpoint.packs import CONDEMNED, SUFFIX, PackReader, Place, read_header, write_pack
+from flor_checkpoint.pack_reader import PackReader
+from flor_checkpoint.packs import CONDEMNED, SUFFIX, Place, read_header, write_pack
 
 
 @dataclass(frozen=True)

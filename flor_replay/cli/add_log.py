@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -15,6 +14,8 @@ import click
 from rich.console import Console
 
 from flor_replay.cli.common import (
+    arguments_of,
+    commit_options,
     console,
     duration,
     find_project,
@@ -44,13 +45,7 @@ from flor_replay.errors import UsageError
     metavar="VERSION",
     help="Place refused statements in VERSION's file yourself, in $VISUAL or $EDITOR (may be repeated).",
 )
-@click.option("--all-commits", is_flag=True, help="Also commits that changed FILE and were never run: as a whole.")
-@click.option(
-    "--args",
-    "arguments",
-    metavar="WORDS",
-    help='With --all-commits: what those are started with, e.g. "--epochs 3" [default: as the newest run].',
-)
+@commit_options
 @click.option("--python", metavar="PATH", help="Replay with this interpreter, of an environment as the runs had it.")
 @click.option(
     "--env",
@@ -96,7 +91,7 @@ def command(
     asked = dict(click.get_current_context().params)
     root, store = find_project()
     chosen = selection(store, **narrowing)
-    argv = _words(arguments, all_commits) if arguments is not None else None
+    argv = arguments_of(arguments, all_commits)
     screen = console()
     if edited and dry_run:
         raise UsageError("--edit keeps what you write: leave out --dry-run")
@@ -187,16 +182,6 @@ def command(
         print(json.dumps(data.result_data(proposal, reports, seconds), indent=1))
     present.show_reports(proposal, reports, seconds, screen)
     return _exit_code(proposal, reports)
-
-
-def _words(arguments: str, all_commits: bool) -> list[str]:
-    """The words of --args, as a shell would split them. Raises UsageError."""
-    if not all_commits:
-        raise UsageError("--args is for versions that were never run: add --all-commits")
-    try:
-        return shlex.split(arguments)
-    except ValueError as error:
-        raise UsageError(f"--args {arguments}: {error}") from None
 
 
 def _empty_folder(folder: str) -> str:

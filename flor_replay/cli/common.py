@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable
@@ -100,6 +101,35 @@ def selection_options(function: Callable[..., Any]) -> Callable[..., Any]:
     ):
         function = option(function)
     return function
+
+
+def commit_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Options that add versions which were never recorded."""
+    for option in (
+        click.option(
+            "--args",
+            "arguments",
+            metavar="WORDS",
+            help='With --all-commits: what those are started with, e.g. "--epochs 3" [default: as the newest run].',
+        ),
+        click.option(
+            "--all-commits", is_flag=True, help="Also commits that changed FILE and were never run: as a whole."
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def arguments_of(arguments: str | None, all_commits: bool) -> list[str] | None:
+    """The words of --args, as a shell would split them; None where it was not given. Raises UsageError."""
+    if arguments is None:
+        return None
+    if not all_commits:
+        raise UsageError("--args is for versions that were never run: add --all-commits")
+    try:
+        return shlex.split(arguments)
+    except ValueError as error:
+        raise UsageError(f"--args {arguments}: {error}") from None
 
 
 def selection(

@@ -24,14 +24,15 @@ def plan_version(
     history: History,
     version: VersionProposal,
     known: Mapping[str, RunFacts],
-    everything: Sequence[Run],
+    replays: Mapping[str, Sequence[Run]],
     selection: Selection,
     prefix: str,
     answers: dict[tuple[object, ...], Answers],
 ) -> None:
     """Fill in the version's plans: what one worker would execute for each of its runs that was recorded.
 
-    `answers` is what is known of other versions by now: those whose sources are the same are not looked at again.
+    `replays` has what was replayed before, by run. `answers` is what is known of other versions by now: those whose sources
+    are the same are not looked at again.
     """
     recorded = [run for run in version.runs if run.status != UNRECORDED]
     if not recorded:
@@ -58,7 +59,7 @@ def plan_version(
                 version.plans[run.run] = RunPlan(run.run, (), f"its main loop is {facts.main.name!r}, not {loop!r}")
                 continue
             need = replace(need, iterations=frozenset(i for i in range(facts.main.iterations) if i in chosen))
-        need, verdict = _still_needed(need, facts, run, version.patched, everything, selection.again)
+        need, verdict = _still_needed(need, facts, version.patched, replays.get(run.run, ()), selection.again)
         if verdict is not None and not need.places:
             version.filled[run.run] = verdict
             version.plans[run.run] = RunPlan(run.run, (), "already filled")
@@ -75,7 +76,7 @@ def plan_version(
 def plan_unrecorded(
     version: VersionProposal,
     known: Mapping[str, RunFacts],
-    everything: Sequence[Run],
+    replays: Mapping[str, Sequence[Run]],
     selection: Selection,
     prefix: str,
 ) -> None:
@@ -88,7 +89,7 @@ def plan_unrecorded(
         version.wraps[run.run] = wraps_of(run, version, prefix)
         facts = known[run.run]
         need = Need(frozenset({Place.BEFORE, Place.AFTER}))
-        need, verdict = _still_needed(need, facts, run, version.patched, everything, selection.again)
+        need, verdict = _still_needed(need, facts, version.patched, replays.get(run.run, ()), selection.again)
         if verdict is not None:
             version.filled[run.run] = verdict
             version.plans[run.run] = RunPlan(run.run, (), "already filled")
@@ -162,17 +163,17 @@ _INSIDE = frozenset({Place.BEFORE_NESTED, Place.ITERATION, Place.NESTED, Place.B
 
 
 def _still_needed(
-    need: Need, facts: RunFacts, run: Run, patched: str, everything: Sequence[Run], again: bool
+    need: Need, facts: RunFacts, patched: str, replays: Sequence[Run], again: bool
 ) -> tuple[Need, str | None]:
-    """What earlier replays of the same patched version have not filled yet, and their verdict."""
+    """What earlier replays of the run in the same patched version have not filled yet, and their verdict."""
     trusted = ("exact", "close", "unchecked") if again else ("exact", "close", "unchecked", "diverged")
     before = after = False
     done: set[int] = set()
     verdicts = []
     whole = False
-    for replay in everything:
+    for replay in replays:
         verdict = str(replay.fidelity.get("verdict"))
-        if replay.replay_of != run.run or replay.info.get("patched") != patched or verdict not in trusted:
+        if replay.info.get("patched") != patched or verdict not in trusted:
             continue
         segment = Segment.from_data(dict(replay.info["segment"]))
         if verdict == "diverged" and segment.kind != "whole":

@@ -44,6 +44,10 @@ def propose(
     StoreError when there is nothing to replay.
     """
     recorded = [run for run in everything if not run.replay_of and run.rank == 0]
+    replays: dict[str, list[Run]] = {}
+    for run in everything:
+        if run.replay_of:
+            replays.setdefault(run.replay_of, []).append(run)
     if all_commits:
         never = unrecorded(history, root, store, paths, recorded, argv)
         recorded = sorted(
@@ -76,9 +80,9 @@ def propose(
             placing.commit(version)
             in_it = not version.problem and (version.names or version.already)
             if version.names:
-                plan_version(history, version, known, everything, selection, prefix, answers)
+                plan_version(history, version, known, replays, selection, prefix, answers)
             if in_it:
-                plan_unrecorded(version, known, everything, selection, prefix)
+                plan_unrecorded(version, known, replays, selection, prefix)
             turn()
         replayed = [run for version in versions for run in version.runs if run.run in version.needs]
         jobs, fewer = affordable(jobs, replayed)

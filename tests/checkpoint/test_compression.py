@@ -10,7 +10,8 @@ from flor_checkpoint import compression
 from flor_checkpoint.compression import PAYS, Compression, compress, decompress
 from flor_checkpoint.digest import digest
 from flor_checkpoint.errors import BadCheckpoint
-from flor_checkpoint.packs import PackReader, read_header, write_pack
+from flor_checkpoint.pack_reader import PackReader
+from flor_checkpoint.packs import read_header, write_pack
 from hypothesis import given
 from hypothesis import strategies as st
 

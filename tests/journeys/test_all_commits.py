@@ -84,6 +84,8 @@ def test_commits_from_before_flor(project: Project, days: Callable[[int], None])
 
     shown = project.command("add-log", "train.py", "--all-commits", "--dry-run")
     assert shown.stderr.count("whole") >= 1
+    plan = json.loads(project.command("plan", "train.py", "--all-commits", "--json").stdout)
+    assert len(plan["versions"]) == 3
     done = project.command("add-log", "train.py", "--all-commits", "--yes", "--json")
     results = json.loads(done.stdout)["results"]
     assert sorted(one["verdict"] for one in results) == ["exact", "unchecked", "unchecked"]
@@ -134,3 +136,4 @@ def test_words_that_cannot_be_meant(project: Project, words: tuple[str, ...]) ->
     project.write({"train.py": RECORDED + STATEMENT})
     done = project.command("add-log", "train.py", *words, "--yes", check=2)
     assert "--a" in done.stderr and "Traceback" not in done.stderr
+    assert project.command("plan", "train.py", *words, check=2).stderr == done.stderr
