@@ -8,6 +8,7 @@ at once. A manifest's word on where a blob lies is a hint: a pack may have been 
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import struct
@@ -15,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from flor_checkpoint import past_cache
 from flor_checkpoint.compression import Compression
 from flor_checkpoint.digest import Buffer
 from flor_checkpoint.errors import BadCheckpoint
@@ -71,11 +73,16 @@ class PackIndex:
 
 
 def write_pack(
-    packs: Path, blobs: Sequence[tuple[str, Sequence[Buffer]]], compressed: Mapping[str, Compression] | None = None
+    packs: Path,
+    blobs: Sequence[tuple[str, Sequence[Buffer]]],
+    compressed: Mapping[str, Compression] | None = None,
+    *,
+    cached: bool = False,
 ) -> tuple[str, int]:
     """Write the blobs (digest and chunks of each) as one pack; its file name and size in bytes.
 
-    `compressed`: the blobs whose chunks are compressed, and how.
+    `compressed`: the blobs whose chunks are compressed, and how. `cached`: even a large one stays in the page cache, which is
+    sooner done.
     """
     header: dict[str, object] = {}
     if compressed:
@@ -92,24 +99,14 @@ def write_pack(
     temporary = packs / f"{file_name}.tmp"
     try:
         with open(temporary, "xb", buffering=0) as file:
-            _write_all(file.fileno(), struct.pack("<Q", len(text)) + text)
-            for _, chunks in blobs:
-                for chunk in chunks:
-                    _write_all(file.fileno(), chunk)
+            head = struct.pack("<Q", len(text)) + text
+            pieces = itertools.chain([head], *(chunks for _, chunks in blobs))
+            past_cache.write(file.fileno(), pieces, len(head) + offset, cached=cached)
         temporary.rename(packs / file_name)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     return file_name, 8 + len(text) + offset
-
-
-_WRITE_BYTES = 8 << 20
-
-
-def _write_all(descriptor: int, data: Buffer) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view[:_WRITE_BYTES]) :]
 
 
 def read_header(path: Path) -> tuple[dict[str, Place], int]:

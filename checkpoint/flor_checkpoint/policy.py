@@ -41,12 +41,6 @@ _CLOSEST = 0.4
 _AIM = 0.14
 """How much of the budget is spent in the long run: 0.7 % of the run where the budget is 5 %."""
 
-_AIM_AT_FIRST = 0.2
-"""How much while it is seconds that nobody notices."""
-
-_UNNOTICED = 0.5
-"""Seconds."""
-
 _STARTS = 4.0
 """So many times rarer are the starts that come beside exits."""
 
@@ -187,7 +181,7 @@ class AdaptivePolicy:
 
     def _rate(self) -> float:
         """The aimed-at rate of loss."""
-        return self._budget * (_AIM_AT_FIRST if self._spent < _UNNOTICED else _AIM)
+        return self._budget * _AIM
 
     def _learn(self) -> None:
         # The last one may be the first of a state that has grown; a single slow one is noise.

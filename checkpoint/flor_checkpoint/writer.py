@@ -115,7 +115,8 @@ class Writer:
         new, wanted = self._sort(job.blobs)
         written = 0
         if new:
-            name, written = write_pack(self._packs, new)
+            # Whoever waits for the last one of a loop waits for no disk.
+            name, written = write_pack(self._packs, new, cached=job.point.get("at") in ("end", "left"))
             self._index.add(name, [blob for blob, _ in new])
         tensors: dict[str, str] = {}
         for blob in wanted:
