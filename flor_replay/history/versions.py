@@ -60,10 +60,7 @@ class History:
 
     def present(self, commits: Iterable[str]) -> frozenset[str]:
         """Those of the commits that are (still) in the repository, asked all at once."""
-        names = [commit for commit in dict.fromkeys(commits) if commit.isalnum()]
-        asked = "".join(f"{commit}^{{commit}}\n" for commit in names).encode()
-        answers = self._git.run("cat-file", "--batch-check=%(objecttype)", data=asked).splitlines() if names else []
-        return frozenset(name for name, answer in zip(names, answers, strict=True) if answer == b"commit")
+        return frozenset(self.trees(commits))
 
     def trees(self, commits: Iterable[str]) -> dict[str, str]:
         """The tree of each of the commits that is in the repository: what it contains, whoever made it and when."""

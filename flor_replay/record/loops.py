@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 _opening = threading.Lock()
 
-_LOOK_SECONDS = 0.002
+_LOOK_SECONDS = 0.005
 """A main loop is looked at about so often."""
 _MOST_UNSEEN = 256
 _LEAST_UNSEEN = 4
