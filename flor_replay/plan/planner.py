@@ -15,7 +15,7 @@ from flor_replay.plan.walk import Asked, Walk
 START_UP_SECONDS = 2.0  # of an interpreter with torch, where no run says better
 CLOSE = 1.02  # to the ideal: it need not be better
 CUT_SECONDS = 1.0  # what takes less is not cut: a second worker has its own prefix to run
-WORKER_SECONDS = 0.11  # of a worker forked from a warm parent: its sandbox, its end
+WORKER_SECONDS = 0.08  # of a worker forked from a warm parent: its sandbox, its end
 
 
 @dataclass(frozen=True)
