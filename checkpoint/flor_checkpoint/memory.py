@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import mmap
 import sys
 from typing import Any
 
@@ -60,7 +61,6 @@ def copy_bytes(target: memoryview, source: memoryview | bytes) -> None:
 
 
 _HUGE_BYTES = 2 << 20
-_HUGE_ADVICE = 14  # MADV_HUGEPAGE
 
 
 def in_huge_pages(target: memoryview) -> None:
@@ -71,7 +71,7 @@ def in_huge_pages(target: memoryview) -> None:
     if _advise is not None and len(target) >= 2 * _HUGE_BYTES:
         start = -(-address_of(target) // _HUGE_BYTES) * _HUGE_BYTES
         stop = (address_of(target) + len(target)) // _HUGE_BYTES * _HUGE_BYTES
-        _advise(start, stop - start, _HUGE_ADVICE)
+        _advise(start, stop - start, mmap.MADV_HUGEPAGE)
 
 
 def _find_advise() -> Any:
