@@ -191,7 +191,7 @@ def check(folder: Path, seed: int, versions: int) -> Result:
 
 
 def _compared(folder: Path, project: Path, seed: int, position: str, expression: str) -> Result:
-    from flor_replay.store import records
+    from flor_replay.store import database, records
     from flor_replay.store.runs import all_runs
     from flor_replay.values import decode
 
@@ -209,7 +209,7 @@ def _compared(folder: Path, project: Path, seed: int, position: str, expression:
         patched = git(project, "show", f"{proven[0].info['patched']}:train.py")
         truth = _foresight(folder, patched)
         for replay in proven:
-            with records.connect() as connection:
+            with database.connect() as connection:
                 rows = records.fetch(
                     connection,
                     "select kind, int_value, float_value, text_value, loops, indices, ordinal "

@@ -90,7 +90,7 @@ def _store(store: str) -> list[Finding]:
 
     from flor_checkpoint import manifests
 
-    from flor_replay.store import layout, records
+    from flor_replay.store import database, layout, records
     from flor_replay.store.runs import all_runs
 
     if not os.path.isdir(os.path.join(store, "runs")):
@@ -98,7 +98,7 @@ def _store(store: str) -> list[Finding]:
     runs = all_runs(store)
     found = []
     states: dict[str, int] = {}
-    with records.connect() as connection:
+    with database.connect() as connection:
         for run in runs:
             if not run.replay_of:
                 states[run.status] = states.get(run.status, 0) + 1

@@ -160,6 +160,7 @@ def _write_parquet(frame: pd.DataFrame, path: str) -> None:
     """A column of one type keeps it; one of several, or of lists and dicts, is JSON text."""
     import duckdb
 
+    from flor_replay.store import database
     from flor_replay.store.schema import quote
 
     plain = frame.copy()
@@ -167,8 +168,7 @@ def _write_parquet(frame: pd.DataFrame, path: str) -> None:
         kinds = {type(value) for value in plain[column] if value is not None}
         if plain[column].dtype == object and not kinds <= {str}:
             plain[column] = [None if value is None else json.dumps(value, default=str) for value in plain[column]]
-    with duckdb.connect() as connection:
-        connection.execute("set enable_progress_bar = false")
+    with database.connect() as connection:
         connection.register("frame", plain)
         try:
             connection.execute(f"copy (select * from frame) to {quote(path)} (format parquet)")
@@ -180,10 +180,10 @@ def _close(name: str, store: str) -> str:
     """Names like a mistyped one."""
     import difflib
 
-    from flor_replay.store import records
+    from flor_replay.store import database, records
     from flor_replay.store.runs import all_runs
 
-    with records.connect() as connection:
+    with database.connect() as connection:
         rows = records.fetch(
             connection, f"select distinct name from ({records.table(connection, all_runs(store))}) limit 10000"
         )

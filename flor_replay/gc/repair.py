@@ -10,7 +10,7 @@ import time
 
 from flor_replay.errors import StoreError
 from flor_replay.gc.leftovers import unsealed
-from flor_replay.store import index, layout, records, sealing
+from flor_replay.store import database, index, layout, records, sealing
 from flor_replay.store.runs import Run, all_runs
 
 _ID = re.compile(r"(\d{8}T\d{6})\.(\d{6})-[0-9a-f]{8}")
@@ -74,7 +74,7 @@ def _set_aside(run: Run) -> str | None:
     if run.status == "running" or os.path.exists(run.folder.live) or os.path.exists(run.folder.live_1):
         return None
     broken = []
-    with records.connect() as connection:
+    with database.connect() as connection:
         for path, loops in ((run.folder.log, False), (run.folder.loops, True)):
             if os.path.exists(path) and records.broken(connection, run, loops=loops) is not None:
                 os.replace(path, path + ".broken")

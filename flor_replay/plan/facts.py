@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from flor_instrument import Holder
 
-from flor_replay.store import records
+from flor_replay.store import database, records
 from flor_replay.store.runs import Run
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class RunFacts:
 
 def gather(runs: Sequence[Run]) -> dict[str, RunFacts]:
     """Facts of each run, read together."""
-    with records.connect() as connection:
+    with database.connect() as connection:
         events = _loop_events(connection, runs)
     return {run.run: _facts(run, events.get(run.run, [])) for run in runs}
 

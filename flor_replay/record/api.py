@@ -25,7 +25,7 @@ def log(name: str, value: T) -> T:
     Numbers, text, booleans, None, nested lists and dicts, numpy and torch scalars and arrays keep their types; anything
     else is kept as its ``repr`` with one warning. The value is taken as it is now. Never raises because of the value.
     """
-    session = _session._current
+    session = _session._current or _session._mine()
     if session is None:
         session = _session.current()
         if session is None:
@@ -39,7 +39,7 @@ def log(name: str, value: T) -> T:
     alone = level.alone
     extend((name, value, level, level.last if alone is None else level.last - alone.__length_hint__()))
     if len(session.queue) > session.full:
-        session.flush()
+        session.relieve()
     return value
 
 

@@ -62,7 +62,7 @@ class Session:
         self.explicit: dict[str, object] = {}  # what flor.checkpointing names
         self._lock = threading.RLock()
         self._warned: set[str] = set()
-        self._closed = False
+        self.closed = False  # to be asked only
         self.looping = 0  # open loops outside of all others, of any thread
         self._waiting_text = 0
         self._valued: set[str] = set()  # loops whose iterations have values
@@ -77,6 +77,7 @@ class Session:
         self.journal = Journal(self.folder.live, self.stack.levels[0], self.warn_once)
         self.queue = self.journal.queue
         self.full = FULL
+        self.relieve = self.journal.relieve
         self.extend: Callable[[Iterable[object]], None] | None = self.journal.extend  # None: `log` looks at each record
         if rng is not None:
             rng.keep(self.folder.rng)
@@ -136,7 +137,7 @@ class Session:
         level = self.stack.levels[-1]
         self.journal.extend((name, value, level, level.index))
         if len(self.queue) > FULL:
-            self.journal.flush()
+            self.journal.relieve()
 
     def _taken(self, value: object) -> object:
         """What goes to the journal for `value`: itself where it cannot change, else its stored fields, taken now."""
@@ -148,7 +149,7 @@ class Session:
             self._waiting_text += len(fields[2])
             if self._waiting_text > _MUCH_TEXT:
                 self._waiting_text = 0
-                self.journal.flush()
+                self.journal.relieve()
         return fields
 
     def _count_outside(self, run: Level, name: str) -> int:
@@ -215,11 +216,7 @@ class Session:
     def records(self) -> int:
         """How many log records there are."""
         self.flush()
-        return self.journal.written
-
-    @property
-    def closed(self) -> bool:
-        return self._closed
+        return self.journal.taken
 
     def commits_itself(self) -> bool:
         """Whether the session does itself what ``flor.commit`` asks for (a replay does)."""
@@ -320,9 +317,9 @@ class Session:
     def end(self, status: str, reason: str | None = None, *, seal: bool = True) -> None:
         """End the run and seal it. Safe to call twice; the first call counts."""
         with self._lock:
-            if self._closed or os.getpid() != self.pid:
+            if self.closed or os.getpid() != self.pid:
                 return
-            self._closed = True
+            self.closed = True
         close = getattr(self.observer, "close", None)
         if close is not None:
             close()
@@ -331,7 +328,7 @@ class Session:
         if unknown and status == "finished":
             warn(f"no flor.arg asked for {', '.join(map(repr, sorted(unknown)))}: given but not used")
         self.journal.close()
-        if "follows" in self.info and not self.journal.written:  # nothing came after the last commit in a loop
+        if "follows" in self.info and not self.journal.taken:  # nothing came after the last commit in a loop
             import shutil
 
             shutil.rmtree(self.folder.path, ignore_errors=True)
@@ -377,7 +374,7 @@ class Session:
 
     def abandon(self) -> None:
         """In a forked child: record nothing, touch no file of the parent's."""
-        self._closed = True
+        self.closed = True
         self.journal.abandon()
         forget = getattr(self.observer, "forget", None)
         if forget is not None:

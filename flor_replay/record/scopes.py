@@ -9,9 +9,10 @@ task, and threads that help a training loop of the main thread record for that l
 from __future__ import annotations
 
 import re
-import sys
 import threading
 from contextvars import ContextVar
+from sys import modules
+from threading import get_ident
 from weakref import ref
 
 TYPE_CHECKING = False
@@ -47,7 +48,7 @@ def commits(paths: Iterable[str]) -> bool:
 class _Scope:
     """One run while it is open, with the thread and the task that it belongs to."""
 
-    __slots__ = ("parent", "request", "session", "task", "thread")
+    __slots__ = ("of_thread", "parent", "request", "session", "task", "thread")
 
     def __init__(self, session: Session, parent: _Scope | None) -> None:
         self.session = session
@@ -56,6 +57,7 @@ class _Scope:
         self.thread = threading.current_thread()
         self.request = _request()
         self.parent = parent
+        self.of_thread = self.thread.ident if task is None and self.request is None else None
 
     def over(self) -> bool:
         """Whether nobody can record for it any more."""
@@ -67,7 +69,7 @@ class _Scope:
 
 def _task() -> Any:
     """The asyncio task that this thread is running."""
-    asyncio = sys.modules.get("asyncio")
+    asyncio = modules.get("asyncio")
     if asyncio is None:
         return None
     try:
@@ -78,7 +80,7 @@ def _task() -> Any:
 
 def _request() -> object:
     """What tells one request of a Flask application from the next one on the same thread; None elsewhere."""
-    flask = sys.modules.get("flask")
+    flask = modules.get("flask")
     try:
         return flask.g._get_current_object() if flask is not None and flask.has_app_context() else None
     except (AttributeError, RuntimeError):
@@ -93,6 +95,15 @@ class Scopes:
         self._open: list[_Scope] = []
         self._lock = threading.Lock()
         self._main: Session | None = None  # of the main thread, outside of tasks
+
+    def mine(self) -> Session | None:
+        """What `current` returns, for a script's own loop that logs every microsecond; None where that must look closer."""
+        scope = self._mine.get()
+        if scope is not None and scope.of_thread == get_ident() and not scope.session.closed and "flask" not in modules:
+            events = modules.get("asyncio.events")
+            if events is None or events._get_running_loop() is None:
+                return scope.session
+        return None
 
     def current(self) -> Session | None:
         """The run that the caller records for; None where it has none yet."""

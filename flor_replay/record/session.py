@@ -42,6 +42,13 @@ _finish_hooks = False
 _left: tuple[str, int] | None = None  # the last sys.exit that tells of an error, and how many records there were
 
 
+def _none() -> None:
+    """The process does not commit."""
+
+
+_mine: Callable[[], Session | None] = _none  # the run of the calling thread, where that is told at once
+
+
 def current() -> Session | None:
     """The session, started by the first call; None where this process records nothing."""
     if _current is not None:
@@ -84,20 +91,27 @@ def _forking() -> None:
 def _forked() -> None:
     """In a forked child. One of a process that commits, forked outside of all loops, is a worker of a server and has runs of
     its own; children of multiprocessing among them are found out when they record (`_begin`). Others record nothing."""
-    global _current, _scopes
+    global _current
     if _scopes is None or _silent or any(session.looping for session in _sessions()):
         silence()
         return
-    from flor_replay.record.scopes import Scopes
-
     for session in _sessions():
         session.abandon()
     _current = None
-    _scopes = Scopes()
+    _keep_apart()
     if _opened is not None:
         _opened.in_child()
     if _version is not None:
         _version.forked()
+
+
+def _keep_apart() -> None:
+    """From now on who commits has a run of its own."""
+    global _scopes, _mine
+    from flor_replay.record.scopes import Scopes
+
+    _scopes = Scopes()
+    _mine = _scopes.mine
 
 
 def _sessions() -> list[Session]:
@@ -259,7 +273,7 @@ def _begin_rank() -> Session | None:
 
 def _begin(info: dict[str, Any] | None = None, follows: Session | None = None) -> Session | None:
     """`follows`: the run that a commit ended inside a loop, which the new one goes on in."""
-    global _current, _silent, _version, _scopes
+    global _current, _silent, _version
     import threading
 
     from flor_replay.record.rng import StartRng
@@ -274,7 +288,6 @@ def _begin(info: dict[str, Any] | None = None, follows: Session | None = None) -
             return None
         from flor_replay.record import entry
         from flor_replay.record.run import Session
-        from flor_replay.record.scopes import Scopes
         from flor_replay.record.versioning import VersionTaker
 
         store = "of this project"
@@ -287,7 +300,7 @@ def _begin(info: dict[str, Any] | None = None, follows: Session | None = None) -
             if _version is None:
                 _version = VersionTaker.start(root, store, interactive=script is None)
             if _scopes is None and _commits(root, script):
-                _scopes = Scopes()
+                _keep_apart()
             told = {**(info or {}), "context": _version.context}
             if _application is not None:
                 told["entry"] = entry.hosted(root, _application)
@@ -321,18 +334,16 @@ def _note_for(session: Session) -> None:
 
 def commit() -> None:
     """End the caller's run, if there is one; the next record begins a run of the version that this process runs."""
-    global _current, _scopes
+    global _current
     session = running()
     if session is None or session.commits_itself():
         return
-    from flor_replay.record.scopes import Scopes
-
     if _opened is not None:
         _opened.drain()
     session.end("finished")
     _current = None
     if _scopes is None:
-        _scopes = Scopes()
+        _keep_apart()
     else:
         _scopes.committed(session)
     if len(session.stack.levels) > 1:

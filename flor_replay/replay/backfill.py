@@ -26,7 +26,7 @@ from flor_replay.replay.fidelity import Verdict
 from flor_replay.replay.libraries import of_run
 from flor_replay.replay.proposal import Proposal, VersionProposal
 from flor_replay.replay.task import FileStates, Task
-from flor_replay.store import layout, records, sealing
+from flor_replay.store import database, layout, sealing
 from flor_replay.store.runs import UNRECORDED, Run, all_runs, read_run
 
 
@@ -76,7 +76,6 @@ class Backfill:
         self._execution = execution or Execution(proposal.jobs)
         self._execution.limit(proposal.jobs)
         self._version_of: dict[str, VersionProposal] = {}
-        self._connection = records.connect()  # to make one takes as long as a verdict
         self.reports: dict[str, RunReport] = {}
 
     def run(self) -> list[RunReport]:
@@ -93,7 +92,6 @@ class Backfill:
                 self._batch(again)
         finally:
             self._execution.close()
-            self._connection.close()
             sandbox.discard(scratch)
         return list(self.reports.values())
 
@@ -303,7 +301,7 @@ class Backfill:
         version = self._version_of[task.run]
         states = fidelity.States.from_data(replayed.info.get("states"))
         moments = version.volatile.intersection(task.names)
-        with self._connection.cursor() as connection:
+        with database.connect() as connection:
             old = evidence.recorded_in(connection, recorded, self._proposal.facts[task.run], task.segment)
             new = evidence.replayed(connection, replayed)
         return fidelity.compare(
@@ -322,7 +320,7 @@ class Backfill:
         """Write the verdict into the replay's own record: from then on its values are seen, or not."""
         folder = layout.RunFolder(outcome.task.store, outcome.task.replay)
         with contextlib.suppress(OSError, duckdb.Error):  # a live log is read as well
-            sealing.seal(folder, self._connection)
+            sealing.seal(folder)
         info = layout.read_json(folder.info)
         if isinstance(info, dict):
             info["fidelity"] = verdict

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from flor_replay.errors import QueryError
-from flor_replay.store import records
+from flor_replay.store import database, records
 from flor_replay.store.overview import overview
 from flor_replay.store.runs import Run, all_runs
 
@@ -29,7 +29,7 @@ def matching(runs: Sequence[Run], condition: str) -> frozenset[str]:
 
     frame = overview(runs)
     wanted = [word for word in dict.fromkeys(_WORD.findall(condition)) if word not in frame.columns]
-    with records.connect() as connection:
+    with database.connect() as connection:
         if wanted and runs:
             logged = connection.execute(
                 "select run, name, last(coalesce(float_value, int_value::double) order by seq) as number, "

@@ -16,7 +16,7 @@ import pandas as pd
 
 from flor_replay import values
 from flor_replay.errors import QueryError
-from flor_replay.store import columns, contexts, pivot, records
+from flor_replay.store import columns, contexts, database, pivot, records
 from flor_replay.store.filters import matching
 from flor_replay.store.gather import Gathered, gather
 from flor_replay.store.overview import overview
@@ -117,7 +117,7 @@ def _build(
     stored = list(dict.fromkeys(values.clean_name(name) for name in names))
     shown = {run.run for run in recorded}
     replays = [run for run in replays if run.replay_of in shown]
-    with records.connect() as connection:
+    with database.connect() as connection:
         found = gather(connection, [] if source == "backfilled" else recorded, recorded, replays, stored)
     frame, places = _frame(found, recorded, replays, stored, fidelity)
     if source != "backfilled" and any("options" in run.info for run in recorded):

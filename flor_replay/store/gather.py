@@ -195,7 +195,7 @@ def _read(
     for column, labels in (("name", list(names)), ("loops", said), ("kind", kinds)):
         if len(labels) > 1:
             kind = f"{column}_{next(_number)}"
-            connection.execute(f"create type {kind} as enum ({', '.join(map(quote, labels))})")
+            connection.execute(f"create temp type {kind} as enum ({', '.join(map(quote, labels))})")
             wanted.append(f"enum_code({column}::{kind}) as {column}")
     for d in range(1, depth + 1):
         if any(row[6 + d] for row in summary):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flor_replay import values
-from flor_replay.store import records
+from flor_replay.store import database, records
 from flor_replay.store.frames import accepted_replays
 from flor_replay.store.runs import Run
 
@@ -69,7 +69,7 @@ def generations(everything: Sequence[Run], name: str, only: Collection[str] | No
     known = {run.run for run in recorded}
     replays = [run for run in accepted_replays(everything) if run.replay_of in known]
     about = {run.run: run for run in (*recorded, *replays)}
-    with records.connect() as connection:
+    with database.connect() as connection:
         rows: list[Any] = records.fetch(
             connection,
             "select run, kind, int_value, float_value, text_value, loops, occurrences, indices, ordinal "

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from flor_replay.errors import StoreError
-from flor_replay.store import index, layout, schema, sealing
+from flor_replay.store import database, index, layout, schema, sealing
 from flor_replay.store.runs import Run, all_runs
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ class Tables:
             place = str(found[0][0])
         else:
             name = f"{self._name}_files_{next(_number)}"
-            self._connection.execute(f"create type {name} as enum ({files})")
+            self._connection.execute(f"create temp type {name} as enum ({files})")
             self._connection.execute(f"set variable {name} = ?", [[place for place, _ in found]])
             place = f"getvariable('{name}')[enum_code(filename::{name})::BIGINT + 1]"
         place = f"{place}::INTEGER as place"
@@ -177,7 +177,7 @@ class Tables:
         """Runs in files that may hold others too."""
         name = f"{self._name}_merged_{next(_number)}"
         runs = ", ".join(schema.quote(self._runs[place].run) for place, _ in found)
-        self._connection.execute(f"create type {name} as enum ({runs})")
+        self._connection.execute(f"create temp type {name} as enum ({runs})")
         self._connection.execute(f"set variable {name} = ?", [[place for place, _ in found]])
         files = ", ".join(map(schema.quote, dict.fromkeys(path for _, path in found)))
         table = f"read_parquet([{files}], union_by_name = true)"
@@ -201,16 +201,6 @@ def table(connection: duckdb.DuckDBPyConnection, runs: Sequence[Run], *, loops: 
     """SQL of one select over all of `runs`: their log records with lists, or what loops did. It has a column ``run``."""
     tables = Tables(connection, runs)
     return tables.loops() if loops else tables.with_lists()
-
-
-def connect() -> duckdb.DuckDBPyConnection:
-    """A private in-memory DuckDB."""
-    import duckdb
-
-    connection = duckdb.connect()
-    connection.execute("set enable_progress_bar = false")
-    connection.execute("set preserve_insertion_order = true")
-    return connection
 
 
 def reading(store: str, answer: Callable[[list[Run]], T]) -> T:
@@ -261,7 +251,7 @@ def shown(store: str) -> list[Run]:
 
 
 def _broken(run: Run) -> str | None:
-    with connect() as connection:
+    with database.connect() as connection:
         return broken(connection, run, loops=False) or broken(connection, run, loops=True)
 
 

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from flor_replay.errors import StoreError
-from flor_replay.store import layout, schema
+from flor_replay.store import database, layout, schema
 from flor_replay.store.layout import RunFolder
 
 if TYPE_CHECKING:
@@ -33,25 +33,21 @@ def has_room() -> bool:
     return limit - pages * resource.getpagesize() > _ROOM_BYTES
 
 
-def seal(folder: RunFolder, connection: duckdb.DuckDBPyConnection | None = None) -> list[str]:
+def seal(folder: RunFolder) -> list[str]:
     """Seal one run. Done again after a crash in its midst it gives the same result; a sealed run is left alone.
 
-    Returns what of the live log was damaged and is lost, in words. `connection`: of `records.connect`, where there is one.
+    Returns what of the live log was damaged and is lost, in words.
     """
     problems: list[str] = []
     for path in (folder.live, folder.live_1):
         if os.path.exists(path):
-            problems += _seal(folder, path, connection)
+            problems += _seal(folder, path)
     return problems
 
 
-def _seal(folder: RunFolder, path: str, given: duckdb.DuckDBPyConnection | None) -> list[str]:
-    import duckdb
-
+def _seal(folder: RunFolder, path: str) -> list[str]:
     problems: list[str] = []
-    with duckdb.connect() if given is None else given.cursor() as connection:
-        connection.execute("set enable_progress_bar = false")  # this is somebody's training script
-        connection.execute("set preserve_insertion_order = true")
+    with database.connect() as connection:
         if path == folder.live_1:
             source = schema.live_1(path)
             (depth,) = connection.execute(f"select coalesce(max(len(indices)), 0) from ({source})").fetchall()[0]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from flor_replay.errors import QueryError
-from flor_replay.store import contexts, layout, records
+from flor_replay.store import contexts, database, layout, records
 from flor_replay.store.runs import Run, open_store
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def run_query(sql: str, root: str | None = None) -> pd.DataFrame:
     _, store = open_store(root)
 
     def answer(everything: Sequence[Run]) -> pd.DataFrame:
-        with records.connect() as connection:
+        with database.private() as connection:
             register(connection, everything)
             if re.search(r"\b(contexts|callers|packages)\b", sql, re.IGNORECASE):
                 _register_contexts(connection, store, everything)

@@ -18,7 +18,7 @@ from flor_replay.replay.execution import Execution, Outcome
 from flor_replay.replay.fidelity import Verdict
 from flor_replay.replay.libraries import of_run
 from flor_replay.replay.task import Inserted, Task
-from flor_replay.store import layout, records
+from flor_replay.store import database, layout, records
 from flor_replay.store.runs import Run, read_run
 from flor_replay.values import decode
 from tests.support import Project
@@ -92,7 +92,7 @@ def replay(project: Project, run: Run, patched: Mapping[str, str], segments: Seq
             values: dict[tuple[Any, ...], Any] = {}
             comparable = 0
             if outcome.status == "done" and made is not None:
-                with records.connect() as connection:
+                with database.connect() as connection:
                     old = evidence.recorded_in(connection, run, facts, task.segment)
                     new = evidence.replayed(connection, made)
                     states = fidelity.States.from_data(made.info["states"])
@@ -151,5 +151,5 @@ def hindsight(connection: Any, run: Run, condition: str = "hindsight > 0") -> di
 
 def logged(run: Run, name: str) -> dict[tuple[Any, ...], Any]:
     """Values of a name that a run recorded, by (loop path, ordinal)."""
-    with records.connect() as connection:
+    with database.connect() as connection:
         return hindsight(connection, run, f"name = '{name}'")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from benchmarks import faults
-from flor_replay.store import batches, live, records, sealing
+from flor_replay.store import batches, database, live, records, sealing
 from tests.store.recording import Store
 
 
@@ -151,7 +151,7 @@ def test_a_run_that_is_sealed_between_the_look_for_its_live_log_and_the_reading_
             sealing.seal(runs[1].folder)
         return read(path)
 
-    with records.connect() as connection:
+    with database.connect() as connection:
         with mock.patch.object(live, "read", sealed_first):
             table = records.table(connection, runs, loops=loops)
         assert not os.path.exists(runs[1].folder.live)
