@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from flor_replay import values
-from flor_replay.store.paths import Ints
+from flor_replay.store.paths import Ints, as_slice
 
 
 def decoded(
@@ -70,7 +70,8 @@ def shown(series: pd.Series, present: pd.Series) -> pd.Series:
 
 def placed(series: pd.Series, numbers: Ints) -> pd.Series:
     """The values of these numbers in order, nothing where the number is -1; as it is given out."""
-    if len(numbers) == len(series) and bool((numbers == np.arange(len(numbers))).all()):
+    there = as_slice(numbers)
+    if isinstance(there, slice) and there == slice(0, len(series)):
         if series.dtype == "float64":
             return series
         return shown(series, pd.Series(True, index=series.index))
@@ -92,5 +93,5 @@ def placed(series: pd.Series, numbers: Ints) -> pd.Series:
 def integers(numbers: Ints, there: Ints) -> pd.Series:
     """Whole numbers with gaps where they are not there."""
     if there.all():
-        return pd.Series(numbers.astype(np.int64), copy=False)
+        return pd.Series(numbers.astype(np.int64, copy=False), copy=False)
     return pd.Series(pd.arrays.IntegerArray(np.where(there, numbers, 0).astype(np.int64), ~there), copy=False)

@@ -20,7 +20,7 @@ from flor_replay.store import columns, contexts, database, pivot, records
 from flor_replay.store.filters import matching
 from flor_replay.store.gather import Gathered, gather
 from flor_replay.store.overview import overview
-from flor_replay.store.paths import Ints
+from flor_replay.store.paths import Ints, as_slice
 from flor_replay.store.pivot import Rows, Shape
 from flor_replay.store.runs import Run, open_store
 
@@ -168,20 +168,29 @@ def _frame(
         return pd.DataFrame(columns=wanted), np.empty(0, np.int64)
     parts = pivot.rows(found.paths, found.cells, found.ordinal, range(len(names)))
     order, rows = _together(parts, range(len(names)))
+    counts = {shape: len(part.keys) for shape, part in parts.items()}
+    parts.clear()
+    # The names' columns come first: what they are made of is gone before the others take their memory.
+    of_names: dict[str, Any] = {}
+    for number, name in enumerate(names):
+        numbers = rows.shown.pop(number)
+        of_names[name] = columns.placed(found.values(number), found.within(number, numbers))
+        if fidelity:
+            verdict, placed_by = _provenance(found, recorded, replays, name)
+            of_names[f"{name}_fidelity"] = _told(verdict, found.rank, numbers)
+            of_names[f"{name}_placed_by"] = _told(placed_by, found.rank, numbers)
+        del numbers
+    if rows.keys.base is not None and rows.keys.base.size > rows.keys.size:
+        rows.keys = rows.keys.copy()  # of one name's: the others' need not stay for it
+    found.names_are_placed()
     place = found.paths.place(rows.keys)
     result: dict[str, Any] = {
         "projid": pd.Index([run.projid for run in recorded]).take(place),
         "tstamp": pd.DatetimeIndex([run.started for run in recorded]).take(place),
         "filename": pd.Index([run.filename for run in recorded]).take(place),
     }
-    loops = _loop_columns(found, parts, order, rows, result, names)
-    for number, name in enumerate(names):
-        numbers = rows.shown[number]
-        result[name] = columns.placed(found.values(number), found.within(number, numbers))
-        if fidelity:
-            verdict, placed_by = _provenance(found, recorded, replays, name)
-            result[f"{name}_fidelity"] = _told(verdict, found.rank, numbers)
-            result[f"{name}_placed_by"] = _told(placed_by, found.rank, numbers)
+    loops = _loop_columns(found, counts, order, rows, result, names)
+    result.update(of_names)
     frame = pd.DataFrame(result, copy=False)
     frame.attrs["loops"] = loops
     return frame, place
@@ -207,7 +216,7 @@ def _together(parts: dict[Shape, Rows], names: Sequence[int]) -> tuple[Ints | No
 
 def _loop_columns(
     found: Gathered,
-    parts: dict[Shape, Rows],
+    counts: dict[Shape, int],
     order: Ints | None,
     rows: Rows,
     result: dict[str, Any],
@@ -218,31 +227,52 @@ def _loop_columns(
     deepest_first = sorted(found.shapes, key=len, reverse=True)
     wanted = list(dict.fromkeys(label for shape in deepest_first for label in labels[shape]))
     wanted.sort(key=lambda label: min(of.index(label) for of in labels.values() if label in of))
-    counts = [len(part.keys) for part in parts.values()]
-    shape_of = np.repeat(np.arange(len(parts)), counts)
-    shape_of = shape_of if order is None else shape_of[order]
     for label in wanted:
-        index = np.zeros(len(rows.keys), np.int64)
-        there = np.zeros(len(rows.keys), bool)
-        value = np.full(len(rows.keys), -1, np.int64)
-        for number, shape in enumerate(parts):
-            if label not in labels[shape]:
-                continue
-            depth = labels[shape].index(label)
-            here = slice(None) if len(parts) == 1 else np.flatnonzero(shape_of == number)
-            some = rows.some[here]
-            index[here] = found.index[depth][some]
-            there[here] = True
-            known = found.loop_values.get(shape[: depth + 1])
-            if known is not None:
-                at, has = pivot.find(known.keys, found.paths.outer(rows.keys[here], depth + 1))
-                value[here] = np.where(has, known.numbers[at], -1)
-        if not there.any():
+        if not any(label in labels[shape] for shape in counts):
             continue
+        index, there, value = _loop_column(found, counts, labels, label, order, rows)
         result[f"{label}_index" if label in names or label in result else label] = columns.integers(index, there)
-        if (value >= 0).any():
+        if value is not None and (value >= 0).any():
             result[f"{label}_value"] = found.loop_column(value)
     return tuple(wanted)
+
+
+def _loop_column(
+    found: Gathered,
+    counts: dict[Shape, int],
+    labels: dict[Shape, list[str]],
+    label: str,
+    order: Ints | None,
+    rows: Rows,
+) -> tuple[Ints, Ints, Ints | None]:
+    """Of each row the index of one loop, whether it is in that loop, and the place of the iteration's value, where any has one."""
+    count = len(rows.keys)
+    shapes = list(counts)
+    value: Ints | None = None
+    if len(shapes) == 1:
+        depth = labels[shapes[0]].index(label)
+        index = found.index[depth][as_slice(rows.some)].astype(np.int64)
+        where: list[tuple[Shape, int, Ints | slice]] = [(shapes[0], depth, slice(None))]
+        there = np.broadcast_to(np.True_, count)
+    else:
+        index, there = np.zeros(count, np.int64), np.zeros(count, bool)
+        shape_of = np.repeat(np.arange(len(shapes)), list(counts.values()))
+        shape_of = shape_of if order is None else shape_of[order]
+        where = [
+            (shape, labels[shape].index(label), np.flatnonzero(shape_of == number))
+            for number, shape in enumerate(shapes)
+            if label in labels[shape]
+        ]
+        for _, depth, here in where:
+            index[here] = found.index[depth][rows.some[here]]
+            there[here] = True
+    for shape, depth, here in where:
+        known = found.loop_values.get(shape[: depth + 1])
+        if known is not None:
+            value = np.full(count, -1, np.int64) if value is None else value
+            at, has = pivot.find(known.keys, found.paths.outer(rows.keys[here], depth + 1))
+            value[here] = np.where(has, known.numbers[at], -1)
+    return index, there, value
 
 
 def _labels(shape: Shape) -> list[str]:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from flor_replay.store import columns, records
-from flor_replay.store.paths import Ints, Level, Paths
+from flor_replay.store.paths import Ints, Level, Paths, as_slice
 from flor_replay.store.pivot import Shape
 from flor_replay.store.records import Tables
 from flor_replay.store.runs import Run
@@ -22,22 +22,32 @@ if TYPE_CHECKING:
     import duckdb
 
 _number = itertools.count()
+_UNSIGNED = ((8, "UTINYINT"), (16, "USMALLINT"), (32, "UINTEGER"), (63, "BIGINT"))
+_MANY = 200_000  # records of a name
 _PLACE = 1 << 40  # more records than a run has
 
 
 @dataclass
 class Batch:
-    """Columns of some records. Those that say the same of all are left out: `one` has it."""
+    """Columns of some records, which lie by their names. Columns that say the same of all are left out.
+
+    They are as narrow as what they hold: a frame of millions of rows must not need several times its own memory.
+    """
 
     rows: int
     columns: dict[str, Ints]
     shapes: list[Shape]
     kinds: list[str]
     depth: int
+    counts: Sequence[int] = ()  # by name: how many of the records are of it
 
     def get(self, name: str, default: int = 0) -> Ints:
         found = self.columns.get(name)
         return np.broadcast_to(np.int64(default), self.rows) if found is None else found
+
+    def names(self) -> Ints:
+        """Of each record the place of its name."""
+        return np.repeat(np.arange(len(self.counts)), self.counts)
 
 
 @dataclass
@@ -64,6 +74,12 @@ class Gathered:
     _values: Batch | None
     _of_name: dict[int, Ints] = field(default_factory=dict)
 
+    def names_are_placed(self) -> None:
+        """Let go of what only the rows and the names' columns are made of."""
+        self.paths.keys = np.empty(0, np.int64)
+        self.cells.clear()
+        self._of_name.clear()
+
     def of_name(self, name: int) -> Ints:
         """The numbers of a name's records, rising."""
         if not self._of_name:
@@ -76,9 +92,7 @@ class Gathered:
 
     def values(self, name: int) -> pd.Series:
         """The values of a name's records."""
-        numbers = self.of_name(name)
-        every = len(numbers) == self._batch.rows
-        return _decoded(self._batch, None if every else numbers, self._files)
+        return _decoded(self._batch, as_slice(self.of_name(name)), self._files)
 
     def within(self, name: int, numbers: Ints) -> Ints:
         """The numbers of records as places among those of their name; -1 stays."""
@@ -99,21 +113,17 @@ class Gathered:
         return columns.placed(_decoded(self._values, used, self._files), local)
 
 
-def _decoded(batch: Batch, numbers: Ints | None, files: Sequence[str]) -> pd.Series:
+def _decoded(batch: Batch, numbers: Ints | slice, files: Sequence[str]) -> pd.Series:
     def of(name: str) -> Ints | None:
         found = batch.columns.get(name)
-        return found if found is None or numbers is None else found[numbers]
+        return None if found is None else found[numbers]
 
     whole, real, text = of("int_value"), of("float_value"), of("text")
     if text is None and batch.kinds == ["float"]:
         return pd.Series(real, copy=False)
-    rows = batch.rows if numbers is None else len(numbers)
-    kind = batch.get("kind") if numbers is None else batch.get("kind")[numbers]
-    places: Sequence[str] = ()
-    if text is not None:
-        place = batch.get("source") if numbers is None else batch.get("source")[numbers]
-        places = _Files(files, place)
-    zeros = np.broadcast_to(np.int64(0), rows)
+    kind = batch.get("kind")[numbers]
+    places: Sequence[str] = () if text is None else _Files(files, batch.get("source")[numbers])
+    zeros = np.broadcast_to(np.int64(0), len(kind))
     return columns.decoded(
         batch.kinds, kind, zeros if whole is None else whole, zeros if real is None else real, text, places
     )
@@ -152,18 +162,20 @@ def gather(
     rank: Ints | None = None
     if own is not None and filled is None:
         batch = own
-        batch.columns["source"] = batch.get("place")
+        if "text" in batch.columns:
+            batch.columns["source"] = batch.get("place")
     else:
         assert filled is not None
         batch, rank = _both(own, filled, recorded, replays)
     files = [run.folder.files for run in (*recorded, *replays)]
     known = _loop_values(connection, recorded, batch.shapes, batch.depth)
     paths = _paths(batch, known)
+    batch.columns.pop("place", None)
     whole = paths.keys
     if known is not None:
         paths.keys = whole[: batch.rows]
     kept, ordinal = _counted(batch, paths.keys, rank)
-    cells = _cells(batch, kept, len(names))
+    cells = _cells(batch, kept)
     loop_values = _by_prefix(known, whole[batch.rows :]) if known is not None else {}
     index = [batch.get(f"i{d + 1}") for d in range(batch.depth)]
     return Gathered(paths, cells, ordinal, rank, batch.shapes, index, loop_values, batch, files, known)
@@ -177,30 +189,33 @@ def _read(
     source, levels = Tables(connection, runs).log()
     literals = ", ".join(map(quote, names))
     where = f"name in ({literals})" + (" and hindsight > 0" if replayed else "")
-    most = "".join(f", coalesce(max(o{d}), 0)" for d in range(1, levels + 1))
+    asked = ", ".join(f"coalesce(max(o{d}), 0), coalesce(min(i{d}), 0), coalesce(max(i{d}), 0)" for d in _upto(levels))
     summary = records.fetch(
         connection,
-        "select name, kind, loops, count(*), max(ordinal), count(text_value), "
-        f"min(place::BIGINT * {_PLACE} + seq){most} from ({source}) where {where} group by name, kind, loops",
+        "select name, kind, loops, count(*), coalesce(max(ordinal), 0), count(text_value), "
+        f"min(place::BIGINT * {_PLACE} + seq){', ' if asked else ''}{asked} from ({source}) where {where} "
+        "group by name, kind, loops",
     )
     if not summary:
         return None
     place_of = {name: at for at, name in enumerate(names)}
     summary.sort(key=lambda row: (place_of[str(row[0])], row[6]))
+    counts = [0] * len(names)
+    for name, _, _, count, *_ in summary:
+        counts[place_of[str(name)]] += int(count)  # type: ignore[call-overload]
     said = list(dict.fromkeys(str(row[2]) for row in summary))
     kinds = list(dict.fromkeys(str(row[1]) for row in summary))
     shapes = [tuple(json.loads(text)) for text in said]
     depth = max(len(shape) for shape in shapes)
-    wanted = ["place"] if len(runs) > 1 else []
-    for column, labels in (("name", list(names)), ("loops", said), ("kind", kinds)):
+    wanted = [f"place::{_narrow(0, len(runs))} as place"] if len(runs) > 1 else []
+    for column, labels in (("loops", said), ("kind", kinds)):
         if len(labels) > 1:
-            kind = f"{column}_{next(_number)}"
-            connection.execute(f"create temp type {kind} as enum ({', '.join(map(quote, labels))})")
-            wanted.append(f"enum_code({column}::{kind}) as {column}")
-    for d in range(1, depth + 1):
-        if any(row[6 + d] for row in summary):
-            wanted.append(f"coalesce(o{d}, 0) as o{d}")
-        wanted.append(f"coalesce(i{d}, 0) as i{d}")
+            wanted.append(_code(connection, column, labels))
+    for d in _upto(depth):
+        occurrence, low, high = ([int(row[4 + 3 * d + of]) for row in summary] for of in range(3))  # type: ignore[call-overload]
+        if any(occurrence):
+            wanted.append(f"coalesce(o{d}, 0)::{_narrow(0, max(occurrence))} as o{d}")
+        wanted.append(f"coalesce(i{d}, 0)::{_narrow(min(low), max(high))} as i{d}")
     if any(row[4] for row in summary):
         wanted.append("ordinal")
     if {"int", "bool"} & set(kinds):
@@ -211,26 +226,75 @@ def _read(
         wanted.append("text_value as text")
     if replayed:
         wanted += ["hindsight", "seq"]
-    wanted = wanted or ["0::TINYINT as nothing"]
-    found = connection.execute(f"select {', '.join(wanted)} from ({source}) where {where}").fetchnumpy()
-    rows = sum(int(row[3]) for row in summary)  # type: ignore[call-overload]
-    if "text" in found:
-        found["text"] = _unmasked(found["text"])
-    arrays = {name: np.asarray(column) for name, column in found.items()}
+    arrays = _columns(connection, source, wanted, names, counts, "hindsight > 0" if replayed else "true")
     if "loops" in arrays:
         arrays["shape"] = arrays.pop("loops")
     whole, distinct = _distinct(shapes)
     if len(distinct) < len(shapes):  # one shape, said in two ways by two forms
         arrays["shape"] = whole[arrays["shape"]]
-    return Batch(rows, arrays, distinct, kinds, depth)
+    return Batch(sum(counts), arrays, distinct, kinds, depth, counts)
 
 
-def _unmasked(text: Any) -> Ints:
-    """None where there is nothing."""
-    if not isinstance(text, np.ma.MaskedArray):
-        return np.asarray(text)
-    found = np.array(text.data, dtype=object)
-    found[np.ma.getmaskarray(text)] = None
+def _upto(depth: int) -> range:
+    return range(1, depth + 1)
+
+
+def _narrow(low: int, high: int) -> str:
+    """The smallest of DuckDB's types for whole numbers that holds these."""
+    if low < 0:
+        return "BIGINT"
+    return next(kind for bits, kind in _UNSIGNED if high < 1 << bits)
+
+
+def _code(connection: duckdb.DuckDBPyConnection, column: str, labels: Sequence[str]) -> str:
+    kind = f"{column}_{next(_number)}"
+    connection.execute(f"create temp type {kind} as enum ({', '.join(map(quote, labels))})")
+    return f"enum_code({column}::{kind}) as {column}"
+
+
+def _columns(
+    connection: duckdb.DuckDBPyConnection,
+    source: str,
+    wanted: Sequence[str],
+    names: Sequence[str],
+    counts: Sequence[int],
+    where: str,
+) -> dict[str, Ints]:
+    """The columns of the records of `names`, by name; of many records a name at a time: DuckDB holds an answer twice."""
+    there = [name for name, count in zip(names, counts, strict=True) if count]
+    rows = sum(counts)
+    if len(there) == 1 or rows < _MANY * len(there):
+        listed = ", ".join(map(quote, there))
+        code = [_code(connection, "name", there)] if len(there) > 1 else []
+        chosen = [*wanted, *code] or ["0::TINYINT as nothing"]
+        found = connection.execute(f"select {', '.join(chosen)} from ({source}) where name in ({listed}) and {where}")
+        columns = {name: _unmasked(column) for name, column in found.fetchnumpy().items()}
+        if code:
+            of = columns.pop("name")
+            if (of[1:] < of[:-1]).any():
+                order = np.argsort(of, kind="stable")
+                columns = {name: column[order] for name, column in columns.items()}
+        return columns
+    columns = {}
+    at = 0
+    for name, count in zip(names, counts, strict=True):
+        if not count or not wanted:
+            continue
+        found = connection.execute(f"select {', '.join(wanted)} from ({source}) where name = {quote(name)} and {where}")
+        for label, piece in found.fetchnumpy().items():
+            if label not in columns:
+                columns[label] = np.empty(rows, np.asarray(piece).dtype)
+            columns[label][at : at + count] = _unmasked(piece)
+        at += count
+    return columns
+
+
+def _unmasked(column: Any) -> Ints:
+    """Of texts None where there is nothing."""
+    if not isinstance(column, np.ma.MaskedArray) or column.dtype != object:
+        return np.asarray(column)
+    found = np.array(column.data, dtype=object)
+    found[np.ma.getmaskarray(column)] = None
     return found
 
 
@@ -253,9 +317,9 @@ def _both(own: Batch | None, filled: Batch, recorded: Sequence[Run], replays: Se
     shapes = list(dict.fromkeys([*own.shapes, *filled.shapes]))
     kinds = list(dict.fromkeys([*own.kinds, *filled.kinds]))
     depth = max(own.depth, filled.depth)
-    names = dict.fromkeys([*own.columns, *filled.columns, "shape", "kind"])
+    order = np.argsort(np.concatenate([own.names(), filled.names()]), kind="stable")
     joined = {}
-    for name in names:
+    for name in dict.fromkeys([*own.columns, *filled.columns, "shape", "kind"]):
         parts = []
         for batch in (own, filled):
             column = batch.get(name)
@@ -267,9 +331,10 @@ def _both(own: Batch | None, filled: Batch, recorded: Sequence[Run], replays: Se
             elif name == "text" and name not in batch.columns:
                 column = np.full(batch.rows, None, dtype=object)
             parts.append(column)
-        joined[name] = np.concatenate(parts)
-    rank = np.concatenate([np.full(own.rows, -1), of])
-    return Batch(own.rows + filled.rows, joined, shapes, kinds, depth), rank
+        joined[name] = np.concatenate(parts)[order]
+    rank = np.concatenate([np.full(own.rows, -1), of])[order]
+    counts = [a + b for a, b in zip(own.counts, filled.counts, strict=True)]
+    return Batch(own.rows + filled.rows, joined, shapes, kinds, depth, counts), rank
 
 
 def _loop_values(
@@ -339,7 +404,7 @@ def _counted(batch: Batch, keys: Ints, rank: Ints | None) -> tuple[Ints | None, 
     ordinal = batch.columns.get("ordinal")
     if rank is None:
         return None, ordinal
-    name = batch.get("name")
+    name = batch.names()
     ordinal = batch.get("ordinal")
     seq = batch.get("seq")
     ours = np.flatnonzero(rank >= 0)
@@ -373,24 +438,25 @@ def _equal(a: Ints, b: Ints, several: Sequence[Ints]) -> Ints:
     return same
 
 
-def _cells(batch: Batch, kept: Ints | None, names: int) -> dict[tuple[int, Shape], Ints]:
+def _cells(batch: Batch, kept: Ints | None) -> dict[tuple[int, Shape], Ints]:
     """The numbers of the records of each name and shape."""
-    numbers = np.arange(batch.rows, dtype=np.int32 if batch.rows < 1 << 31 else np.int64) if kept is None else kept
-    name, shape = batch.columns.get("name"), batch.columns.get("shape")
-    if name is None and shape is None:
-        return {(0, batch.shapes[0]): numbers}
-    code = batch.get("name")[numbers].astype(np.int64) * len(batch.shapes) + batch.get("shape")[numbers]
+    shape = batch.columns.get("shape")
     found = {}
-    if names * len(batch.shapes) <= 64:
-        for number in np.flatnonzero(np.bincount(code)).tolist():
-            found[(number // len(batch.shapes), batch.shapes[number % len(batch.shapes)])] = numbers[code == number]
-        return found
-    order = np.argsort(code, kind="stable")
-    code, numbers = code[order], numbers[order]
-    begins = np.flatnonzero(np.append(True, code[1:] != code[:-1])) if len(code) else np.zeros(0, int)
-    for start, end in zip(begins.tolist(), [*begins[1:].tolist(), len(code)], strict=True):
-        number = int(code[start])
-        found[(number // len(batch.shapes), batch.shapes[number % len(batch.shapes)])] = numbers[start:end]
+    stop = 0
+    for name, count in enumerate(batch.counts):
+        start, stop = stop, stop + count
+        if kept is None:
+            numbers = np.arange(start, stop, dtype=np.int32 if stop < 1 << 31 else np.int64)
+        else:
+            numbers = kept[slice(*np.searchsorted(kept, (start, stop)))]
+        if not len(numbers):
+            continue
+        if shape is None:
+            found[(name, batch.shapes[0])] = numbers
+            continue
+        of = shape[as_slice(numbers)]
+        for number in np.flatnonzero(np.bincount(of)).tolist():
+            found[(name, batch.shapes[number])] = numbers[of == number]
     return found
 
 

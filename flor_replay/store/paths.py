@@ -7,7 +7,7 @@ fields say "not there": rows of different levels find each other by comparing nu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,14 @@ import numpy.typing as npt
 
 Ints = npt.NDArray[Any]
 _BITS = 62
+_BLOCK = 1 << 20  # records whose numbers are made together
+
+
+def as_slice(numbers: Ints) -> Ints | slice:
+    """Numbers; where each is one more than the one before, as a slice: what that takes of an array is no copy."""
+    if len(numbers) and numbers[-1] - numbers[0] == len(numbers) - 1 and bool((numbers[1:] > numbers[:-1]).all()):
+        return slice(int(numbers[0]), int(numbers[-1]) + 1)
+    return numbers
 
 
 @dataclass(frozen=True)
@@ -34,18 +42,18 @@ class Paths:
         """`place`: each record's run, from 0. `ranks`: how many names loops have."""
         fields = [_field(level, ranks) for level in levels]
         top = _width(int(place.max())) if len(place) else 1
-        if top + sum(bits for _, bits, _ in fields) > _BITS:
-            fields = [_ranked(*field) for field in fields]
-        wide = top + sum(bits for _, bits, _ in fields) > _BITS
-        keys: Ints = place.astype(object if wide else np.int64)
-        if wide:  # Python's own numbers have no end
-            fields = [(codes.astype(object), bits, missing) for codes, bits, missing in fields]
-        for codes, bits, _ in fields:
-            keys <<= bits
-            keys |= codes
+        if top + sum(field.bits for field in fields) > _BITS:
+            fields = [_ranked(field, len(place)) for field in fields]
+        wide = top + sum(field.bits for field in fields) > _BITS
+        keys: Ints = place.astype(object if wide else np.int64)  # Python's own numbers have no end
+        for start in range(0, len(keys), _BLOCK):
+            block = slice(start, start + _BLOCK)
+            for field in fields:
+                keys[block] <<= field.bits
+                keys[block] |= field.codes(block).astype(keys.dtype)
         self.keys = keys
-        self._bits = [bits for _, bits, _ in fields]
-        self._missing = [missing for _, _, missing in fields]
+        self._bits = [field.bits for field in fields]
+        self._missing = [field.missing for field in fields]
 
     def outer(self, keys: Ints, depth: int) -> Ints:
         """The numbers of the paths' outermost `depth` levels."""
@@ -64,38 +72,48 @@ def _width(largest: int) -> int:
     return max(1, largest.bit_length())
 
 
-def _field(level: Level, ranks: int) -> tuple[Ints, int, int]:
-    """One level's numbers, how many bits they take, and the one that says "not there"."""
+@dataclass(frozen=True)
+class _Field:
+    """One level's numbers: of a block of records, how many bits they take, and the one that says "not there"."""
+
+    codes: Callable[[slice], Ints]
+    bits: int
+    missing: int
+
+
+def _field(level: Level, ranks: int) -> _Field:
     there = level.rank >= 0
     if not there.any():
-        return np.zeros(len(there), np.int64), 1, 0
-    low = int(level.index.min(where=there, initial=np.iinfo(np.int64).max))
-    high = int(level.index.max(where=there, initial=np.iinfo(np.int64).min))
+        return _Field(lambda block: np.zeros(len(there[block]), np.int64), 1, 0)
+    limits = np.iinfo(level.index.dtype)
+    low = int(level.index.min(where=there, initial=limits.max))
+    high = int(level.index.max(where=there, initial=limits.min))
     most = int(level.occurrence.max(where=there, initial=0))
     of_index = _width(high - low)
     of_occurrence = most.bit_length()
     of_rank = _width(ranks)
-    everywhere = bool(there.all())
+    dense: Ints | None = None
     if of_rank + of_occurrence + of_index > _BITS:
         _, dense = np.unique(np.where(there, level.index, low), return_inverse=True)
+        dense = dense.reshape(-1)
         of_index = _width(int(dense.max()))
-        index = dense.reshape(-1).astype(np.int64)
-    else:
-        index = level.index - low
-    codes = level.rank.astype(np.int64)
-    codes <<= of_occurrence
-    if of_occurrence:
-        codes |= level.occurrence
-    codes <<= of_index
-    codes |= index
     missing = ranks << (of_occurrence + of_index)
-    if not everywhere:
-        codes[~there] = missing
-    return codes, of_rank + of_occurrence + of_index, missing
+
+    def codes(block: slice) -> Ints:
+        found = level.rank[block].astype(np.int64)
+        found <<= of_occurrence
+        if of_occurrence:
+            found |= level.occurrence[block].astype(np.int64)
+        found <<= of_index
+        found |= level.index[block].astype(np.int64) - low if dense is None else dense[block]
+        found[~there[block]] = missing
+        return found
+
+    return _Field(codes, of_rank + of_occurrence + of_index, missing)
 
 
-def _ranked(codes: Ints, bits: int, missing: int) -> tuple[Ints, int, int]:
+def _ranked(field: _Field, rows: int) -> _Field:
     """The same with as few bits as there are different numbers."""
-    found, dense = np.unique(np.append(codes, missing), return_inverse=True)
+    found, dense = np.unique(np.append(field.codes(slice(0, rows)), field.missing), return_inverse=True)
     dense = dense.reshape(-1)
-    return dense[:-1].astype(np.int64), _width(len(found) - 1), int(dense[-1])
+    return _Field(lambda block: dense[:-1][block], _width(len(found) - 1), int(dense[-1]))

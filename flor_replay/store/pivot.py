@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flor_replay.store.paths import Ints, Paths
+from flor_replay.store.paths import Ints, Paths, as_slice
 
 Shape = tuple[str, ...]  # names of the loops around a record, outermost first
 
@@ -70,7 +70,7 @@ def rows(
 
 
 def _own(keys: Ints, numbers: Ints, ordinal: Ints | None) -> _Own:
-    path = keys if len(numbers) == len(keys) and _is_range(numbers) else keys[numbers]
+    path = keys[as_slice(numbers)]
     none = numbers[:0]
     if _rises(path, strictly=True):
         return _Own(path, numbers, path[:0], none, none)
@@ -90,10 +90,6 @@ def _own(keys: Ints, numbers: Ints, ordinal: Ints | None) -> _Own:
     begins[1:] = repeated[1:] != repeated[:-1]
     counted = place - np.maximum.accumulate(np.where(begins, place, 0)) if len(repeated) else place
     return _Own(path[alone], numbers[alone], repeated, several, counted)
-
-
-def _is_range(numbers: Ints) -> bool:
-    return bool(len(numbers) and numbers[0] == 0 and numbers[-1] == len(numbers) - 1)
 
 
 def _rises(keys: Ints, *, strictly: bool) -> bool:
