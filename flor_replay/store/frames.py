@@ -118,8 +118,11 @@ def _build(
     shown = {run.run for run in recorded}
     replays = [run for run in replays if run.replay_of in shown]
     with database.connect() as connection:
-        found = gather(connection, [] if source == "backfilled" else recorded, recorded, replays, stored)
-    frame, places = _frame(found, recorded, replays, stored, fidelity)
+        wanted = [] if source == "backfilled" else recorded
+        # Nothing here holds what is gathered: it goes while the frame is made.
+        frame, places = _frame(
+            gather(connection, wanted, recorded, replays, stored), recorded, replays, stored, fidelity
+        )
     if source != "backfilled" and any("options" in run.info for run in recorded):
         frame, places = _with_options(frame, places, recorded, stored)
     return Found(frame, recorded, places)
@@ -170,7 +173,7 @@ def _frame(
     order, rows = _together(parts, range(len(names)))
     counts = {shape: len(part.keys) for shape, part in parts.items()}
     parts.clear()
-    # The names' columns come first: what they are made of is gone before the others take their memory.
+    # In this order, as what each column is made of is gone before the next take their memory.
     of_names: dict[str, Any] = {}
     for number, name in enumerate(names):
         numbers = rows.shown.pop(number)
@@ -184,12 +187,12 @@ def _frame(
         rows.keys = rows.keys.copy()  # of one name's: the others' need not stay for it
     found.names_are_placed()
     place = found.paths.place(rows.keys)
-    result: dict[str, Any] = {
-        "projid": pd.Index([run.projid for run in recorded]).take(place),
-        "tstamp": pd.DatetimeIndex([run.started for run in recorded]).take(place),
-        "filename": pd.Index([run.filename for run in recorded]).take(place),
-    }
+    result: dict[str, Any] = dict.fromkeys(("projid", "tstamp", "filename"))
     loops = _loop_columns(found, counts, order, rows, result, names)
+    del rows, found
+    result["projid"] = pd.Index([run.projid for run in recorded]).take(place)
+    result["tstamp"] = pd.DatetimeIndex([run.started for run in recorded]).take(place)
+    result["filename"] = pd.Index([run.filename for run in recorded]).take(place)
     result.update(of_names)
     frame = pd.DataFrame(result, copy=False)
     frame.attrs["loops"] = loops

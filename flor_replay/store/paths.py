@@ -65,7 +65,7 @@ class Paths:
 
     def place(self, keys: Ints) -> Ints:
         """The runs of paths."""
-        return (keys >> sum(self._bits)).astype(np.intp)
+        return (keys >> sum(self._bits)).astype(np.int32)
 
 
 def _width(largest: int) -> int:
