@@ -414,6 +414,14 @@ def test_the_frame_is_what_a_slow_reference_says(
             }
             wanted.append((place, index, values))
     assert sorted(map(_key, found)) == sorted(map(_key, wanted))
+    assert [row[0] for row in found] == sorted(row[0] for row in found), "rows come by run"
+    shapes = {tuple(level[0] for level in path) for rows in expected for path, _ in rows}
+    if len({frozenset(shape) for shape in shapes}) == len(shapes):  # else a row does not tell which nest it is from
+        assert sorted(found, key=_nest) == sorted(wanted, key=_nest), "rows of one nest come as its loops ran"
+
+
+def _nest(row: tuple[int, dict[str, int], dict[str, int]]) -> tuple[Any, ...]:
+    return row[0], sorted(row[1])
 
 
 def _key(row: tuple[int, dict[str, int], dict[str, int]]) -> tuple[Any, ...]:
