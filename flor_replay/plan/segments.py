@@ -57,6 +57,7 @@ class Segment:
     prefix: bool = False  # values logged before the main loop are kept
     suffix: bool = False  # the script runs on after the loop, and what it logs is kept
     seconds: float = 0.0  # estimate, without the interpreter's start
+    recorded_seconds: float = 0.0  # the same by the recording alone (see `flor_replay.plan.pace`)
     dead: tuple[tuple[str, str], ...] = ()  # (checkpoint, access path): it lacks this, and nothing executed can read it
 
     def as_data(self) -> dict[str, Any]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import gc
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from flor_replay.errors import StoreError
 from flor_replay.history.versions import History
 from flor_replay.plan import facts as plan_facts
 from flor_replay.plan import planner
+from flor_replay.plan.pace import Pace, learned
 from flor_replay.plan.planner import RunPlan
 from flor_replay.replay.choices import Choices
 from flor_replay.replay.memory import affordable
@@ -86,9 +89,11 @@ def propose(
             turn()
         replayed = [run for version in versions for run in version.runs if run.run in version.needs]
         jobs, fewer = affordable(jobs, replayed)
+        pace = learned((run.info for run in everything if run.replay_of), socket.gethostname())
         if selection.seconds is not None:
-            _within(selection.seconds, versions, jobs)
+            _within(selection.seconds, versions, jobs, pace)
         _share_out(versions, jobs)
+        _at_pace(versions, pace)
     return Proposal(
         root,
         store,
@@ -139,12 +144,23 @@ def _share_out(versions: Sequence[VersionProposal], jobs: int) -> None:
         version.plans.update({run: plans[run] for run in version.needs})
 
 
-def _within(seconds: float, versions: Sequence[VersionProposal], jobs: int) -> None:
+def _at_pace(versions: Sequence[VersionProposal], pace: Pace) -> None:
+    """The seconds of the plans as replays took them on this machine so far."""
+    for version in versions:
+        for run, plan in version.plans.items():
+            segments = tuple(
+                replace(segment, seconds=pace(segment.seconds), recorded_seconds=segment.seconds)
+                for segment in plan.segments
+            )
+            version.plans[run] = replace(plan, segments=segments)
+
+
+def _within(seconds: float, versions: Sequence[VersionProposal], jobs: int, pace: Pace) -> None:
     """Leave out the plans that do not fit into this time any more; `versions` are newest first."""
     taken: list[float] = []
     for version in versions:
         for run in list(version.needs):
-            work = [segment.seconds for segment in version.plans[run].segments]
+            work = [pace(segment.seconds) for segment in version.plans[run].segments]
             if planner.makespan([*taken, *work], jobs) <= seconds:
                 taken += work
             elif work:
