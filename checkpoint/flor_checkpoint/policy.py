@@ -32,14 +32,14 @@ _DEARER = 3.0
 _GROWTH = 0.4
 """A gap is at most so much of the run before it: replaying one iteration takes a twelfth of the run."""
 
-_SHARE = 0.14
-"""A gap is at most so much of a loop whose length is known: replaying one iteration takes a fourteenth of it."""
+_SHARE = 1 / 6
+"""A gap is at most so much of a loop whose length is known: replaying one iteration takes a twelfth of it."""
 
 _CLOSEST = 0.4
 """How much of the budget may be spent on gaps that are that long at most."""
 
-_AIM = 0.14
-"""How much of the budget is spent in the long run: 0.7 % of the run where the budget is 5 %."""
+_AIM = 0.07
+"""How much of the budget is spent in the long run: 0.35 % of the run where the budget is 5 %."""
 
 _STARTS = 4.0
 """So many times rarer are the starts that come beside exits."""
@@ -159,7 +159,8 @@ class AdaptivePolicy:
     def due_start(self) -> bool:
         """Whether the start of the next iteration is to be taken as well, now that the exit of a nested loop was."""
         since = self._total - self._last_start
-        return since >= min(_STARTS * self._estimate / self._rate(), self._gap(_START_GROWTH * self._last_start))
+        longest = min(_STARTS * self._estimate / self._rate(), self._gap(_START_GROWTH * self._last_start))
+        return since >= longest - (self._total - self._last) / 2  # the next exit comes about as late as this one
 
     def _gap(self, grown: float) -> float:
         """Seconds that may lie between two checkpoints; `grown`: where the loop's length is not known."""
