@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from flor_replay.history.gitcmd import GitCommands
 
 GITLINK = "160000"
+
+
+class Entry(NamedTuple):
+    """What a tree has at a path: a file, a symbolic link, or another repository's commit."""
+
+    mode: str
+    blob: str
+    path: str  # from the top
+
+
+def listing(git: GitCommands, of: Sequence[str], commit: str) -> list[Entry]:
+    """All that a commit's tree contains; `of`: the words that lead git to its repository."""
+    found = []
+    for entry in git.paths(*of, "ls-tree", "-r", "-z", "--full-tree", commit):
+        meta, _, path = entry.partition("\t")
+        mode, _, blob = meta.split(" ", 2)
+        found.append(Entry(mode, blob, path))
+    return found
 
 
 @dataclass(frozen=True)
@@ -21,27 +40,36 @@ class Submodule:
     files: frozenset[str] = field(repr=False)  # of the commit, from the repository's top
 
 
-def submodules(git: GitCommands, top: str, commit: str, without: Collection[str] = ()) -> list[Submodule]:
-    """Those of a version whose commits are at hand, without the paths in `without`; inner ones after the outer."""
-    return list(_below(git, (), top, "", commit, without))
+def submodules(
+    git: GitCommands, top: str, entries: Sequence[Entry], commit: str, without: Collection[str] = ()
+) -> list[Submodule]:
+    """Those of a version whose commits are at hand, without the paths in `without`; inner ones after the outer.
+
+    `entries`: the version's own.
+    """
+    return list(_below(git, (), top, "", entries, commit, without))
 
 
 def _below(
-    git: GitCommands, of: tuple[str, ...], top: str, prefix: str, commit: str, without: Collection[str]
+    git: GitCommands,
+    of: tuple[str, ...],
+    top: str,
+    prefix: str,
+    entries: Sequence[Entry],
+    commit: str,
+    without: Collection[str],
 ) -> Iterator[Submodule]:
-    """`of`: the words that lead git to the repository whose tree begins at `prefix`."""
-    entries = [entry.partition("\t") for entry in git.paths(*of, "ls-tree", "-r", "-z", "--full-tree", commit)]
-    for meta, _, path in entries:
-        mode, _, pointed = meta.split(" ", 2)
+    """`of`: the words that lead git to the repository whose tree, with these entries, begins at `prefix`."""
+    for mode, pointed, path in entries:
         if mode != GITLINK or prefix + path in without:
             continue
         folder = _folder(git, of, top, prefix, path, commit)
         if folder is None or git.try_text("--git-dir", folder, "cat-file", "-e", f"{pointed}^{{commit}}") is None:
             continue
         inner = ("--git-dir", folder)
-        names = git.paths(*inner, "ls-tree", "-r", "-z", "--full-tree", "--name-only", pointed)
-        yield Submodule(prefix + path, pointed, folder, frozenset(f"{prefix}{path}/{name}" for name in names))
-        yield from _below(git, inner, top, f"{prefix}{path}/", pointed, without)
+        below = listing(git, inner, pointed)
+        yield Submodule(prefix + path, pointed, folder, frozenset(f"{prefix}{path}/{one.path}" for one in below))
+        yield from _below(git, inner, top, f"{prefix}{path}/", below, pointed, without)
 
 
 def _folder(git: GitCommands, of: tuple[str, ...], top: str, prefix: str, path: str, commit: str) -> str | None:

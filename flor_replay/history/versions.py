@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 
 from flor_replay.errors import GitError
 from flor_replay.history import inputs
-from flor_replay.history.gitcmd import IDENTITY, GitCommands
-from flor_replay.history.submodules import Submodule, submodules, tracked
+from flor_replay.history.committing import Change, commit_changes
+from flor_replay.history.gitcmd import GitCommands
+from flor_replay.history.submodules import Entry, Submodule, listing, submodules, tracked
 
 PATCHED = "refs/flor/patched/"
+_MANY_ENTRIES = 500_000  # of trees, kept in memory
 # Files of a laid-out tree are dated before any run, so that a file dated after a run's start is known not to be its version's.
 LAID_OUT = 946_684_800  # 2000-01-01
 
@@ -45,6 +47,8 @@ class History:
         self.top = self._git.text("rev-parse", "--show-toplevel")
         self._files: dict[tuple[str, str], bytes | None] = {}
         self._blobs: dict[str, bytes] = {}
+        self._listings: dict[str, list[Entry]] = {}
+        self._listed = 0
         self._renamed: dict[tuple[str, str], dict[str, str]] = {}
         self._followed: dict[str, _Followed] = {}
 
@@ -88,19 +92,23 @@ class History:
         names = [commit for commit in commits if (commit, path) not in self._files]
         if len(names) < 2 or "\n" in path or not all(commit.isalnum() for commit in names):
             return
-        asked = "".join(f"{commit}:{path}\n" for commit in names)
+        found = self._contents([f"{commit}:{path}" for commit in names])
+        self._files.update({(commit, path): data for commit, data in zip(names, found, strict=True)})
+
+    def _contents(self, blobs: Sequence[str]) -> list[bytes | None]:
+        """The bytes of all these at once; None for what is no file."""
+        asked = "".join(f"{blob}\n" for blob in blobs)
         rest = self._git.run("cat-file", "--batch=%(objecttype) %(objectsize)", data=os.fsencode(asked))
+        found: list[bytes | None] = []
         at = 0
-        for commit in names:
+        for _ in blobs:
             head = rest[at : rest.index(b"\n", at)]
             at += len(head) + 1
             kind, _, size = head.partition(b" ")
-            if kind != b"blob" or not size.isdigit():
-                self._files[commit, path] = None
-                at += int(size) + 1 if kind in {b"tree", b"commit", b"tag"} and size.isdigit() else 0
-                continue
-            self._files[commit, path] = rest[at : at + int(size)]
-            at += int(size) + 1
+            there = kind in {b"blob", b"tree", b"commit", b"tag"} and size.isdigit()
+            found.append(rest[at : at + int(size)] if kind == b"blob" and there else None)
+            at += int(size) + 1 if there else 0
+        return found
 
     def read(self, commit: str, path: str) -> bytes | None:
         """A file's bytes in a version; None where it has no such file."""
@@ -112,28 +120,35 @@ class History:
                 self._files[key] = None
         return self._files[key]
 
+    def _listing(self, commit: str) -> list[Entry]:
+        """What a version's tree contains. It is kept, until what is kept is much."""
+        if commit not in self._listings:
+            found = listing(self._git, (), commit)
+            self._keep_listing(commit, found)
+        return self._listings[commit]
+
+    def _keep_listing(self, commit: str, found: list[Entry]) -> None:
+        if self._listed > _MANY_ENTRIES:
+            self._listings.clear()
+            self._listed = 0
+        self._listings[commit] = found
+        self._listed += len(found)
+
     def files(self, commit: str) -> dict[str, str]:
         """All files of a version: path -> mode."""
-        found = {}
-        for entry in self._git.paths("ls-tree", "-r", "-z", "--full-tree", commit):
-            meta, _, path = entry.partition("\t")
-            found[path] = meta.split(" ", 1)[0]
-        return found
+        return {entry.path: entry.mode for entry in self._listing(commit)}
 
     def python_sources(self, commit: str) -> dict[str, bytes]:
         """The Python files of a version, those that are not giants. What several versions share is read once."""
-        sources = {}
-        for entry in self._git.paths("ls-tree", "-r", "-z", "--full-tree", commit):
-            meta, _, path = entry.partition("\t")
-            mode, _, blob = meta.split(" ", 2)
-            if not path.endswith(".py") or not mode.startswith("100"):
-                continue
-            if blob not in self._blobs:
-                self._blobs[blob] = self._git.run("cat-file", "blob", blob)
-            data = self._blobs[blob]
-            if len(data) < 1_000_000:
-                sources[path] = data
-        return sources
+        python = [one for one in self._listing(commit) if one.path.endswith(".py") and one.mode.startswith("100")]
+        unread = list(dict.fromkeys(entry.blob for entry in python if entry.blob not in self._blobs))
+        if unread:
+            for blob, data in zip(unread, self._contents(unread), strict=True):
+                if data is None:
+                    raise GitError(f"git has no {blob}, a file of version {commit[:8]}")
+                self._blobs[blob] = data
+        sources = {entry.path: self._blobs[entry.blob] for entry in python}
+        return {path: data for path, data in sources.items() if len(data) < 1_000_000}
 
     def followed(self, path: str, commits: Sequence[str]) -> list[tuple[str, bytes] | None]:
         """Today's `path` in each of `commits` (newest first): its name there, followed through renames, and its bytes.
@@ -188,26 +203,31 @@ class History:
             self._renamed[key] = dict(zip(output[2::3], output[1::3], strict=True))
         return self._renamed[key]
 
-    def patched(self, commit: str, files: Mapping[str, bytes], message: str) -> str:
-        """A commit, child of `commit`, in which `files` have these bytes. The same patch is the same commit."""
-        with tempfile.TemporaryDirectory(prefix="flor-index-") as scratch:
-            env = {"GIT_INDEX_FILE": os.path.join(scratch, "index")}
-            self._git.run("read-tree", commit, env=env)
-            modes = self.files(commit)
-            for path, data in files.items():
-                blob = self._git.run("hash-object", "-w", "--stdin", data=data).decode().strip()
-                entry = f"{modes.get(path, '100644')} {blob}\t{path}\0"
-                self._git.run("update-index", "--add", "-z", "--index-info", env=env, data=os.fsencode(entry))
-            tree = self._git.text("write-tree", env=env)
-        date = self._git.text("show", "-s", "--format=%cI", commit)
-        identity = {**IDENTITY, "GIT_AUTHOR_DATE": date, "GIT_COMMITTER_DATE": date}
-        made = self._git.text("commit-tree", tree, "-p", commit, "-m", message, env=identity)
+    def patched(self, patches: Sequence[tuple[str, Mapping[str, bytes], str]]) -> list[str]:
+        """For each (commit, files, message) a commit, child of that one, in which the files have these bytes.
+
+        The same patch is the same commit.
+        """
+        changes = []
+        for commit, files, message in patches:
+            modes = {one.path: one.mode for one in self._listing(commit) if one.path in files}
+            changes.append(Change(commit, files, modes, message))
+        made = commit_changes(self._git, changes)
         self.keep_patched(made)
+        for change, commit in zip(changes, made, strict=True):
+            # What is known need not be read back.
+            names = {path: f"{commit}:{path}" for path in change.files}
+            self._blobs.update({name: change.files[path] for path, name in names.items()})
+            there = [one._replace(blob=names.get(one.path, one.blob)) for one in self._listing(change.commit)]
+            new = [Entry("100644", name, path) for path, name in names.items() if path not in change.modes]
+            self._keep_listing(commit, there + new)
         return made
 
-    def keep_patched(self, commit: str) -> None:
-        """See that git keeps a patched version."""
-        self._git.run("update-ref", PATCHED + commit, commit)
+    def keep_patched(self, commits: Sequence[str]) -> None:
+        """See that git keeps patched versions."""
+        if commits:
+            commands = "".join(f"update {PATCHED}{commit} {commit}\n" for commit in dict.fromkeys(commits))
+            self._git.run("update-ref", "--stdin", data=commands.encode())
 
     def patched_refs(self) -> list[str]:
         """The patched versions that are kept and whose refs are older than an hour."""
@@ -233,7 +253,7 @@ class History:
 
     def submodules(self, commit: str, without: Collection[str] = ()) -> list[Submodule]:
         """The submodules of a version whose own commits are at hand; those in `without` were not as their commits say."""
-        return submodules(self._git, self.top, commit, without)
+        return submodules(self._git, self.top, self._listing(commit), commit, without)
 
     def tracked_in(self, submodule: str) -> list[str]:
         """The tracked files of a submodule as the working tree has it, from the repository's top."""

@@ -102,9 +102,10 @@ class Backfill:
         visible = self._history.visible_files()
         linked = self._linked()
         today = self._history.inputs_today()
+        # A collection may have run since they were proposed.
+        self._history.keep_patched([str(version.patched) for version in self._proposal.to_replay])
         for version in self._proposal.to_replay:
             assert version.patched is not None
-            self._history.keep_patched(version.patched)  # a collection may have run since it was proposed
             tree = os.path.join(scratch, "trees", version.patched)
             unkept = {path for run in version.runs for path in run.version.get("submodules_changed", ())}
             inner = self._history.submodules(version.patched, unkept)

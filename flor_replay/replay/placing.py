@@ -54,13 +54,19 @@ class Placing:
             version.problem = reason[0].lower() + reason[1:].rstrip(".")
             version.files = []
 
-    def commit(self, version: VersionProposal) -> None:
-        """Keep the patched version as a commit of its own."""
-        if not version.names:
-            return
-        message = "flor: hindsight statements " + ", ".join(version.names)
-        by_hand = [f"Placed-by: {how} ({name})" for name, how in version.placed_by.items()]
-        version.patched = self._history.patched(version.commit, version.sources, "\n\n".join([message, *by_hand]))
+    def commit(self, versions: Sequence[VersionProposal]) -> None:
+        """Keep each patched version as a commit of its own."""
+        changed = [version for version in versions if version.names]
+        messages = []
+        for version in changed:
+            message = "flor: hindsight statements " + ", ".join(version.names)
+            by_hand = [f"Placed-by: {how} ({name})" for name, how in version.placed_by.items()]
+            messages.append("\n\n".join([message, *by_hand]))
+        made = self._history.patched(
+            [(v.commit, v.sources, message) for v, message in zip(changed, messages, strict=True)]
+        )
+        for version, commit in zip(changed, made, strict=True):
+            version.patched = commit
 
     # -- one file --------------------------------------------------------------------------------------------------------
 

@@ -79,8 +79,8 @@ def propose(
                 turn()
         known = as_long_as_others(plan_facts.gather(usable), everything)
         answers: dict[tuple[object, ...], Answers] = {}
+        placing.commit(versions)
         for version in versions:
-            placing.commit(version)
             in_it = not version.problem and (version.names or version.already)
             if version.names:
                 plan_version(history, version, known, replays, selection, prefix, answers)

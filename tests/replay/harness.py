@@ -59,7 +59,9 @@ def replay(project: Project, run: Run, patched: Mapping[str, str], segments: Seq
         for path, text in patched.items():
             before = (history.read(str(run.commit), path) or b"").decode()
             inserted += inserted_lines(path, before, text)
-        commit = history.patched(str(run.commit), {path: text.encode() for path, text in patched.items()}, "patch")
+        (commit,) = history.patched(
+            [(str(run.commit), {path: text.encode() for path, text in patched.items()}, "patch")]
+        )
         tree = str(Path(scratch) / "tree")
         history.lay_out(commit, tree)
         tasks = [
