@@ -33,7 +33,7 @@ class Gpt(nn.Module):
 def new():
     model = Gpt()
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4)
-    return model, optimizer, torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 120)
+    return model, optimizer, torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 240)
 
 
 def learn(model, optimizer, scheduler):
@@ -57,7 +57,7 @@ model, optimizer, scheduler = new()
 clock.beside(piece(*new()), every=0.7)
 clock.start()
 with flor.checkpointing(model=model, optimizer=optimizer):
-    for step in flor.loop("step", range(120)):
+    for step in flor.loop("step", range(240)):
         loss = learn(model, optimizer, scheduler)
         flor.log("loss", loss.item())
         clock.beat()

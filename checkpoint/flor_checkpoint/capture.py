@@ -6,8 +6,8 @@ import gc
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from flor_checkpoint.arena import NoRoom
 from flor_checkpoint.contents import Blob, RecordedContents
@@ -30,8 +30,7 @@ _LEAST_SECONDS = 0.004
 """What the graph, the manifest and the rest of a small checkpoint take."""
 
 
-@dataclass(frozen=True)
-class Captured:
+class Captured(NamedTuple):
     """A checkpoint that was taken; it is written meanwhile."""
 
     id: str
@@ -187,19 +186,19 @@ class Capturer:
         self._count += 1
         created = time.time()
         lost = not_captured(walker, self._book, self._known, namespaces)
+        notes = tuple(walker.notes)
+        del walker
         job = Job(
             id=f"{self._count:06d}-{os.urandom(4).hex()}",
             point=point,
             created=created,
-            stall_seconds=0.0,
+            stall_seconds=time.perf_counter() - begun,
             graph=graph,
             blobs=[*contents.blobs, self._table],
             logical_bytes=contents.logical_bytes,
             not_captured=lost,
-            notes=tuple(walker.notes),
+            notes=notes,
         )
-        del walker
-        job.stall_seconds = time.perf_counter() - begun
         self._writer.submit(job)
         return Captured(job.id, job.stall_seconds, lost)
 

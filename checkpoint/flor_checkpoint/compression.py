@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flor_checkpoint.digest import Buffer
 from flor_checkpoint.errors import BadCheckpoint
@@ -27,8 +26,7 @@ _CHUNK_BYTES = 8 << 20  # compressed at a time: a bound on the memory that it ta
 _LENGTH = struct.Struct("<Q")
 
 
-@dataclass(frozen=True)
-class Compression:
+class Compression(NamedTuple):
     """How a blob is stored that is compressed."""
 
     width: int  # bytes of a number

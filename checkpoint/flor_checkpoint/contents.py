@@ -13,8 +13,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from flor_checkpoint.arena import Arena
 from flor_checkpoint.containers import Parts, chunks_of, unchanged
@@ -38,8 +37,7 @@ LARGE_BYTES = 256 << 20
 Cell = list[Any]
 
 
-@dataclass
-class Blob:
+class Blob(NamedTuple):
     """A piece of content on its way to a pack."""
 
     cell: Cell
@@ -66,8 +64,7 @@ class Track:
         self.last = found
 
 
-@dataclass
-class _Copy:
+class _Copy(NamedTuple):
     """Memory as the last capture had it, still in the arena."""
 
     data: memoryview

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from flor_checkpoint.errors import BadCheckpoint
 
@@ -16,16 +15,14 @@ LOOP = "loop"
 """The namespace of what the main loop runs over."""
 
 
-@dataclass(frozen=True)
-class GraphFile:
+class GraphFile(NamedTuple):
     """The object graph's file, beside the manifest."""
 
     file: str
     digest: str
 
 
-@dataclass(frozen=True)
-class NotCaptured:
+class NotCaptured(NamedTuple):
     """Something that the checkpoint lacks."""
 
     path: str
@@ -40,8 +37,7 @@ class NotCaptured:
         return bool(self.holders) and all(space == LOOP for space, _ in self.holders)
 
 
-@dataclass(frozen=True)
-class Manifest:
+class Manifest(NamedTuple):
     """What a checkpoint is made of."""
 
     id: str
@@ -60,16 +56,17 @@ class Manifest:
     """The pack that has each digest."""
     not_captured: tuple[NotCaptured, ...] = ()
     notes: tuple[str, ...] = ()
-    folder: Path = field(default=Path(), compare=False)
+    folder: Path = Path()
     """Where it was read; not written."""
     format: int = FORMAT
 
 
 def write_manifest(manifest: Manifest) -> None:
     """Write ``<id>.json`` in its folder."""
-    content = {each.name: getattr(manifest, each.name) for each in fields(manifest) if each.name != "folder"}
-    content["graph"] = asdict(manifest.graph)
-    content["not_captured"] = [asdict(each) for each in manifest.not_captured]
+    content = manifest._asdict()
+    del content["folder"]
+    content["graph"] = manifest.graph._asdict()
+    content["not_captured"] = [each._asdict() for each in manifest.not_captured]
     write_file(manifest.folder / f"{manifest.id}.json", json.dumps(content, indent=1).encode())
 
 
@@ -99,7 +96,7 @@ def read_manifest(path: Path) -> Manifest:
         raw["graph"] = GraphFile(**raw["graph"])
         raw["not_captured"] = tuple(_not_captured(entry) for entry in raw["not_captured"])
         raw["notes"] = tuple(raw["notes"])
-        known = {each.name for each in fields(Manifest)}
+        known = Manifest._fields
         if not isinstance(raw["point"], dict) or not isinstance(raw["tensors"], dict):
             raise BadCheckpoint(f"{path}: is no manifest")
         if Path(raw["graph"].file).name != raw["graph"].file or f"{raw['id']}.json" != path.name:

@@ -16,8 +16,7 @@ import inspect
 import sys
 import types
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 NOT_BEGUN = -1
 MAX_STEPS = 1000
@@ -28,8 +27,7 @@ class UnreadableError(Exception):
     """A generator's frame cannot be read or written; the text says why."""
 
 
-@dataclass(frozen=True)
-class Suspended:
+class Suspended(NamedTuple):
     """What a suspended generator holds."""
 
     function: types.FunctionType | None

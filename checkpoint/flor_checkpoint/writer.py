@@ -6,8 +6,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from flor_checkpoint.contents import Blob
 from flor_checkpoint.digest import Buffer, digest, digest_of_chunks
@@ -18,8 +18,7 @@ from flor_checkpoint.plain import dumps_graph
 from flor_checkpoint.priority import step_back
 
 
-@dataclass
-class Job:
+class Job(NamedTuple):
     """A checkpoint on its way to the disk."""
 
     id: str
@@ -30,7 +29,7 @@ class Job:
     blobs: list[Blob]
     logical_bytes: int
     not_captured: tuple[NotCaptured, ...] = ()
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
 
 _MOST_JOBS = 2
@@ -158,7 +157,7 @@ class Writer:
             tensors = {blob: self._index.find(blob) for blob in manifest.tensors}
             if None in tensors.values():
                 break
-            manifest = replace(manifest, tensors={blob: pack for blob, pack in tensors.items() if pack is not None})
+            manifest = manifest._replace(tensors={blob: pack for blob, pack in tensors.items() if pack is not None})
             write_manifest(manifest)
         remove_checkpoint(manifest)
         raise ContentGone("content that this checkpoint shares with others was removed meanwhile")

@@ -86,6 +86,16 @@ def test_every_iteration_where_it_costs_next_to_nothing():
     assert policy.checkpoints == 50
 
 
+def test_all_or_few():
+    """What serves one iteration only is worth more where no iteration is left out."""
+    every, lost, *_ = simulate(lambda _: 0.006, lambda _: 1.0, 200)
+    assert every.checkpoints >= 195
+    assert lost <= 0.007
+    some, lost, *_ = simulate(lambda _: 0.009, lambda _: 1.0, 200)
+    assert 50 <= some.checkpoints <= 100
+    assert lost <= 0.005
+
+
 def test_none_where_one_would_break_the_budget():
     policy, *_ = simulate(lambda _: 10.0, lambda _: 1.0, 20)
     assert policy.checkpoints == 0
