@@ -19,7 +19,6 @@ def connect() -> duckdb.DuckDBPyConnection:
     with _opening:
         if _shared is None:
             _shared = private()
-            os.register_at_fork(before=_close)
         return _shared.cursor()
 
 
@@ -40,3 +39,7 @@ def _close() -> None:
         if _shared is not None:
             _shared.close()
             _shared = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_close)
