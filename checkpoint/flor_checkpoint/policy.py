@@ -14,8 +14,8 @@ number of checkpoints that grows with the logarithm of the run's. Once the aimed
 constant, and the expected replay becomes a smaller and smaller part of the run.
 
 *Which one?* The exit of a nested loop serves what stands after it, in its own iteration and in no other: it is wanted in as
-many as can be had, and most of all in every one. The start of an iteration serves all that follow: where exits are taken, the next start comes with one of
-them as seldom as the growing gaps allow, or at a quarter of the rate.
+many as can be had, and most of all in every one. The start of an iteration serves all that follow: where exits are taken,
+the next start comes with one of them as seldom as the growing gaps allow, or at a quarter of the rate.
 """
 
 from __future__ import annotations

@@ -35,7 +35,8 @@ def _dates(git: GitCommands, commits: Sequence[str]) -> dict[str, str]:
     """When each was committed: unix seconds and the zone."""
     asked = "".join(f"{commit}\n" for commit in dict.fromkeys(commits)).encode()
     words = ("log", "--no-walk=unsorted", "--no-show-signature", "--format=%H %cd", "--date=raw", "--stdin")
-    return {line[: line.index(" ")]: line[line.index(" ") + 1 :] for line in git.text(*words, data=asked).splitlines()}
+    lines = git.text(*words, data=asked).splitlines()
+    return {commit: date for commit, _, date in (line.partition(" ") for line in lines)}
 
 
 def _commit(number: int, change: Change, date: str) -> list[bytes]:

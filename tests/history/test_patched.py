@@ -9,18 +9,19 @@ from pathlib import Path
 import pytest
 
 from flor_replay.history.versions import PATCHED, History
+from tests.support import GIT
 
 NAMES = ["train.py", "run me.py", "ümläut.py", 'quo"te.py', "line\nbreak.py", "back\\slash.py", "deep/er/model.py"]
 
 
 def git(root: Path, *words: str, data: bytes | None = None, env: dict[str, str] | None = None) -> str:
     done = subprocess.run(
-        ["git", "-c", "user.name=a", "-c", "user.email=a@b", *words],
+        ["git", *words],
         cwd=root,
         input=data,
         capture_output=True,
         check=True,
-        env={**os.environ, **(env or {})},
+        env={**os.environ, **GIT, **(env or {})},
     )
     return done.stdout.decode("utf-8", "surrogateescape")
 
