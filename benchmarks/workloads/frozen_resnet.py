@@ -49,10 +49,10 @@ def piece(model, head, optimizer):
 
 images, labels = torch.randn(256, 3, 32, 32), torch.randint(0, 10, (256,))
 model, head, optimizer = new()
-clock.beside(piece(*new()), every=0.6)
+clock.beside(piece(*new()), every=1.4)
 clock.start()
 with flor.checkpointing(model=model, optimizer=optimizer):
-    for epoch in flor.loop("epoch", range(10)):
+    for epoch in flor.loop("epoch", range(20)):
         for part in flor.loop("step", torch.randperm(256).split(32)):
             loss = learn(model, optimizer, part)
             flor.log("loss", loss.item())

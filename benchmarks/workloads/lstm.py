@@ -42,10 +42,10 @@ def piece(model, optimizer, _scheduler):
 
 model, optimizer, scheduler = new()
 best = float("inf")
-clock.beside(piece(*new()), every=0.25)
+clock.beside(piece(*new()), every=0.5)
 clock.start()
 with flor.checkpointing(model=model, optimizer=optimizer):
-    for epoch in flor.loop("epoch", range(10)):
+    for epoch in flor.loop("epoch", range(20)):
         for part in flor.loop("step", torch.randperm(512).split(32)):
             loss = learn(model, optimizer, part)
             flor.log("loss", loss.item())

@@ -20,7 +20,7 @@ def piece():
 
 rng = np.random.default_rng(0)
 place = np.zeros(1000)
-clock.beside(piece(), every=0.1)
+clock.beside(piece(), every=0.2)
 clock.start()
 with flor.checkpointing(place=place):
     for step in flor.loop("step", range(600_000)):

@@ -26,10 +26,10 @@ def piece(scaler, model):
 
 
 scaler, model = new()
-clock.beside(piece(*new()), every=0.1)
+clock.beside(piece(*new()), every=0.2)
 clock.start()
 with flor.checkpointing(model=model, scaler=scaler):
-    for epoch in flor.loop("epoch", range(12)):
+    for epoch in flor.loop("epoch", range(24)):
         order = rng.permutation(len(x))
         for part in flor.loop("batch", np.array_split(order, 20)):
             learn(scaler, model, part)

@@ -26,6 +26,7 @@ _RETRY_SECONDS = 30.0
 _MAX_FAILURES = 5
 _COPY_BYTES_PER_SECOND = 4e9
 _WRITE_BYTES_PER_SECOND = 1e9
+_DIGEST_BYTES_PER_SECOND = 10e9
 _LEAST_SECONDS = 0.004
 """What the graph, the manifest and the rest of a small checkpoint take."""
 
@@ -80,9 +81,10 @@ class Capturer:
     @property
     def later(self) -> float:
         """What part of the first checkpoint's cost those after it will have, as far as can be told at loop entry."""
-        size = self._contents.expected_bytes
-        least = _LEAST_SECONDS * _WRITE_BYTES_PER_SECOND
-        return 1.0 - self._contents.frozen_bytes / (size + least)
+        size, frozen = self._contents.expected_bytes, self._contents.frozen_bytes
+        first = _LEAST_SECONDS + size / _COPY_BYTES_PER_SECOND
+        then = _LEAST_SECONDS + (size - frozen) / _COPY_BYTES_PER_SECOND + frozen / _DIGEST_BYTES_PER_SECOND
+        return then / first
 
     @property
     def cpu_seconds(self) -> float:

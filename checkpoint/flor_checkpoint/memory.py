@@ -15,10 +15,6 @@ _WRITABLE = 0x200
 _FREE_BYTES = 16 << 20
 """Longer copies let other threads run meanwhile. Shorter ones do not: to get the interpreter lock back can take longer."""
 
-_copy_locked = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)(
-    ctypes.cast(ctypes.memmove, ctypes.c_void_p).value or 0
-)
-
 
 class _Buffer(ctypes.Structure):
     """The head of Python's Py_buffer."""
@@ -55,9 +51,10 @@ def copy_bytes(target: memoryview, source: memoryview | bytes) -> None:
     nbytes = len(target)
     if len(source) != nbytes:
         raise ValueError(f"{len(source)} bytes for a place of {nbytes}")
-    if nbytes == 0:
-        return
-    (ctypes.memmove if nbytes > _FREE_BYTES else _copy_locked)(address_of(target), address_of(source), nbytes)
+    if nbytes > _FREE_BYTES:
+        ctypes.memmove(address_of(target), address_of(source), nbytes)
+    elif nbytes:
+        target[:] = source
 
 
 _HUGE_BYTES = 2 << 20
@@ -85,11 +82,14 @@ def _find_advise() -> Any:
 _advise = _find_advise()
 
 
+_SMALL_BYTES = 16 << 10  # sooner copied than its address is asked for
+
+
 def same_bytes(first: memoryview, second: memoryview) -> bool:
     """Whether two stretches of memory hold the same bytes."""
     if len(first) != len(second):
         return False
-    if _compare is None:
+    if _compare is None or len(first) <= _SMALL_BYTES:
         return bytes(first) == bytes(second)
     return bool(_compare(address_of(first), address_of(second), len(first)) == 0)
 

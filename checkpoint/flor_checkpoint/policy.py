@@ -41,8 +41,11 @@ _CLOSEST = 0.4
 _AIM = 0.07
 """How much of the budget is spent in the long run: 0.35 % of the run where the budget is 5 %."""
 
-_EVERY = 2.0
+_EVERY = 1.2
 """Where that gives one to every iteration, so many times the rate is spent: then no nested loop is ever executed again."""
+
+_GUESSED = 1.7
+"""So much less than the guess at loop entry a checkpoint may cost: else the first iteration, of which there is one, goes without."""
 
 _STARTS = 4.0
 """So many times rarer are the starts that come beside exits."""
@@ -157,7 +160,7 @@ class AdaptivePolicy:
         total = self._total + running
         if total < self._next:
             return False
-        least = self._estimate / (_EVERY * self._rate())
+        least = self._estimate / (_EVERY * self._rate() * (1.0 if self._costs else _GUESSED))
         if total >= self._last + least and total >= least * (self._done + (running > 0.0)):
             return True  # every iteration can have one
         return total >= self._last + self._wanted(self._gap(_GROWTH * self._last))

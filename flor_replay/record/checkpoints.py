@@ -7,6 +7,7 @@ the two share is stored once. A last checkpoint stands at the loop's end.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -36,6 +37,7 @@ class Recorder:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._main: _MainLoop | None = None
+        self._last: Capturer | None = None  # of a main loop that is over: what it took may still be being written
         self._entered = 0
         self._enabled = os.environ.get("FLOR_CHECKPOINTS", "on").lower() not in ("off", "0", "no")
         self._enabled = self._enabled and session.info["rank"] == 0
@@ -59,6 +61,7 @@ class Recorder:
             ordinal = self._entered
             self._entered += 1
             if self._enabled and ordinal < MAX_MAIN_LOOPS and threading.get_ident() == self._thread:
+                self.settle()  # else two of them would hold copies
                 self._main = _MainLoop(self._session, loop, ordinal, self._always)
 
     def before_fetch(self, loop: LoopIterator) -> None:
@@ -83,14 +86,22 @@ class Recorder:
         if main.level is loop.level:
             self._main = None
             main.guarded(main.ends, end)
-            main.close()
+            self._last = main.leave()
         elif loop.depth == 1 and end == "exhausted" and loop.occurrence == 0:
             main.guarded(main.nested_ends, loop)
 
     def close(self) -> None:
         if self._main is not None:
-            self._main.close()
+            self._last = self._main.leave()
             self._main = None
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait until the checkpoints of the main loop that is over are written."""
+        last, self._last = self._last, None
+        if last is not None:
+            with contextlib.suppress(Exception):
+                last.close()
 
     def go_on(self, session: Session) -> None:
         """The run was committed inside its loop: tell `session` what the loop does from now on, and capture no more."""
@@ -100,6 +111,7 @@ class Recorder:
     def forget(self) -> None:
         """In a forked child: take no checkpoints, and leave the parent's alone."""
         self._main = None
+        self._last = None
         self._enabled = False
 
 
@@ -189,13 +201,13 @@ class _MainLoop:
             self._capture({"at": "left", "index": self.level.index})
         self._finish_group()
 
-    def close(self) -> None:
-        if self._capturer is not None:
-            self.guarded(self._capturer.close)
-            self._capturer = None
+    def leave(self) -> Capturer | None:
+        """Take no more; what is to be closed when the last ones are written. Training goes on meanwhile."""
         if self._policy is not None:
             self._session.note_lost(self._policy.spent, self._policy.estimate)
         self._policy = None
+        capturer, self._capturer = self._capturer, None
+        return capturer
 
     def _start_is_due(self) -> bool:
         if self._asked != self.level.index:  # there was no nested loop to ask for
@@ -213,6 +225,7 @@ class _MainLoop:
 
         session = self._session
         os.makedirs(session.folder.checkpoints, exist_ok=True)
+        modules = [module for _, module in frames.project_modules(session.root)]
         capturer = Capturer(
             Path(layout.packs(session.store)),
             Path(session.folder.checkpoints),
@@ -222,7 +235,7 @@ class _MainLoop:
         spaces, _, _ = frames.namespaces(session.root, session.explicit)
         capturer.baseline({**spaces, **self._running()})
         self._capturer = capturer
-        self._foreign = ForeignModules([module for _, module in frames.project_modules(session.root)])
+        self._foreign = ForeignModules(modules)
         self._slowdown = Slowdown(capturer)
         before = began - session.began + (session.info["start_up_seconds"] or 0.0)
         loop = self._loop()

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     Emergency = Callable[[str, Callable[[], None]], bool]
 
 
-def install(emergency: Emergency, leaving: Callable[[str], None]) -> None:
+def install(emergency: Emergency, leaving: Callable[[str], None], settling: Callable[[], None]) -> None:
     """Call `emergency` before the process is ended from outside or by ``os._exit``; `leaving` on a ``sys.exit`` that says
-    that something went wrong."""
-    _wrap_exit(emergency)
+    that something went wrong; `settling` first where it is the script that ends itself, and so can wait."""
+    _wrap_exit(emergency, settling)
     _wrap_sys_exit(leaving)
     if threading.current_thread() is threading.main_thread():
         for name in ("SIGTERM", "SIGHUP"):
@@ -56,10 +56,11 @@ def _handler(emergency: Emergency, name: str, owner: int) -> Callable[[int, Fram
     return handle
 
 
-def _wrap_exit(emergency: Emergency) -> None:
+def _wrap_exit(emergency: Emergency, settling: Callable[[], None]) -> None:
     leave = os._exit
 
     def _exit(status: int) -> NoReturn:
+        settling()
         emergency(f"os._exit({status})", lambda: leave(status))
         leave(status)
 

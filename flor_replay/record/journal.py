@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from flor_replay.record.loops import Level
 
-FLUSH_SECONDS = 0.2
+FLUSH_SECONDS = 0.5
 HEARTBEAT_SECONDS = 30.0
 ITEMS = 4  # of the queue, for one record
 FULL = 4096 * ITEMS  # a batch: less than a millisecond's work

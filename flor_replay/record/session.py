@@ -357,7 +357,7 @@ def _install_hooks() -> None:
     _finish_hooks = True
     from flor_replay.record import guards
 
-    guards.install(_emergency, _note_exit)
+    guards.install(_emergency, _note_exit, _settle)
     os.register_at_fork(before=_forking, after_in_child=_forked)
 
 
@@ -386,6 +386,14 @@ def _at_exit() -> None:
     session.end("failed" if failure else "finished", failure, seal=not interrupted)
     for other in _sessions():  # of threads and tasks that committed nothing
         other.end("finished", seal=not interrupted)
+
+
+def _settle() -> None:
+    """What checkpoints are being written of loops that are over is written to its end."""
+    for session in _sessions():
+        settle = getattr(session.observer, "settle", None)
+        if settle is not None and os.getpid() == session.pid:
+            settle()
 
 
 def _emergency(reason: str, again: Callable[[], None]) -> bool:
