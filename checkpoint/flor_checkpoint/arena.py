@@ -10,7 +10,6 @@ import sys
 from flor_checkpoint.free import free_bytes
 from flor_checkpoint.memory import address_of, copy_bytes
 
-_ALIGN = 64
 _BLOCK_BYTES = 8 << 20
 _SLACK_BYTES = 48 << 20
 """What a second capture beside the first may need more; with the blocks' own slack it stays under 64 MiB."""
@@ -53,7 +52,7 @@ class Arena:
             block = self._blocks[self._block]
             if self._used + size <= len(block):
                 place = block[self._used : self._used + size]
-                self._used += -(-size // _ALIGN) * _ALIGN
+                self._used += size  # close together: they are written in one go
                 return place
             if self._used == 0:  # a block that is too small even when empty: replaced
                 self._removed(self._blocks.pop(self._block))

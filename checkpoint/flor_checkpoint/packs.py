@@ -94,6 +94,8 @@ def write_pack(
         offset += size
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
+    if not cached:
+        text += b" " * past_cache.padding(8 + len(text), [chunk for _, chunks in blobs for chunk in chunks])
     packs.mkdir(parents=True, exist_ok=True)
     file_name = f"{os.urandom(12).hex()}{SUFFIX}"
     temporary = packs / f"{file_name}.tmp"

@@ -36,6 +36,10 @@ _MOST_JOBS = 2
 """A restore point and the one right after it; what they share is copied once."""
 
 
+_YIELDING = 16
+"""After so many blobs, a tenth of a millisecond's work: to yield costs as much."""
+
+
 class Writer:
     """One thread, one job at a time; another one may wait."""
 
@@ -166,8 +170,9 @@ class Writer:
         """The blobs that no pack has yet, with their bytes; and all digests that the checkpoint needs."""
         new: dict[str, list[Buffer]] = {}
         wanted: dict[str, None] = {}
-        for blob in blobs:
-            time.sleep(0)  # whoever waits for the interpreter lock gets it now, not after its five milliseconds
+        for place, blob in enumerate(blobs):
+            if place % _YIELDING == 0:
+                time.sleep(0)  # whoever waits for the interpreter lock gets it now, not after its five milliseconds
             if blob.settle is not None and blob.settle():
                 continue
             name = blob.cell[0]

@@ -65,6 +65,49 @@ def test_large_files_go_past_the_cache_and_the_last_of_a_loop_does_not(
     assert not any(flags)
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    sizes=st.lists(st.one_of(st.integers(0, 20), st.integers(0, 30_000)), min_size=1, max_size=12),
+    apart=st.sets(st.integers(1, 11)),
+    at=st.integers(0, 5000),
+    before=st.integers(1, 5000),
+)
+def test_what_lies_in_one_stretch_of_memory_arrives(
+    sizes: list[int], apart: set[int], at: int, before: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Pieces that follow one another in memory, but for gaps before some."""
+    memory = memoryview(bytearray(os.urandom(at + sum(sizes) + 7 * len(sizes))))
+    pieces: list[bytes | memoryview] = []
+    for index, size in enumerate(sizes):
+        at += 7 if index in apart else 0
+        pieces.append(memory[at : at + size])
+        at += size
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(past_cache, "_LARGE_BYTES", 0)
+        patch.setattr(past_cache, "_PIECE_BYTES", 8192)
+        patch.setattr(past_cache, "_WORTH_BYTES", 4096)
+        head = os.urandom(before)
+        head += b" " * past_cache.padding(before, pieces)
+        assert written(tmp_path_factory.mktemp("w") / "pack", [head, *pieces]) == b"".join([head, *pieces])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux is asked for it")
+def test_a_large_stretch_is_written_from_where_it_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = memoryview(bytearray(os.urandom(20 << 20)))
+    pieces: list[bytes | memoryview] = [memory[:100], memory[100 : 5 << 20], memory[5 << 20 :]]
+    copied: list[int] = []
+    copy = past_cache.ctypes.memmove
+    monkeypatch.setattr(past_cache.ctypes, "memmove", lambda to, at, size: copied.append(size) or copy(to, at, size))
+    head = b"h" * 37
+    head += b" " * past_cache.padding(len(head), pieces)
+    try:
+        os.close(os.open(tmp_path / "asked", os.O_CREAT | os.O_WRONLY | os.O_DIRECT))
+    except OSError:
+        pytest.skip("this file system knows only its cache")
+    assert written(tmp_path / "pack", [head, *pieces]) == head + bytes(memory)
+    assert sum(copied) <= 3 * 4096
+
+
 def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write, left = os.write, 6 << 20
 
