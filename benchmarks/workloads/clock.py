@@ -19,8 +19,8 @@ class Clock:
     def __init__(self) -> None:
         self._work: Callable[[], object] = lambda: None
         self._every = 0.0
-        self._since = (0.0, 0.0)
-        self._pieces: list[tuple[float, float, float]] = []
+        self._since = (0.0, 0.0, 0.0)
+        self._pieces: list[tuple[float, float, float, float]] = []
 
     def beside(self, work: Callable[[], object], every: float) -> None:
         """What the twin does after each so many seconds; once before anything counts."""
@@ -30,7 +30,7 @@ class Clock:
 
     def start(self) -> None:
         """The loop begins."""
-        self._since = (time.perf_counter(), time.process_time())
+        self._since = _now()
 
     def beat(self) -> None:
         """One more step of the loop is done."""
@@ -44,13 +44,18 @@ class Clock:
             json.dump(self._pieces, file)
 
     def _piece(self) -> None:
-        wall, cpu = time.perf_counter() - self._since[0], time.process_time() - self._since[1]
-        mine, all_threads = time.thread_time(), time.process_time()
+        began = _now()
+        wall, cpu, mine = (now - then for now, then in zip(began, self._since, strict=True))
         self._work()
-        taken = time.thread_time() - mine
-        others = time.process_time() - all_threads - taken  # what recording did meanwhile counts
-        self._pieces.append((wall, cpu + others, taken))
-        self._since = (time.perf_counter(), time.process_time())
+        _, all_threads, taken = (now - then for now, then in zip(_now(), began, strict=True))
+        others = all_threads - taken  # what recording did meanwhile counts
+        self._pieces.append((wall, cpu + others, taken, cpu - mine + others))
+        self._since = _now()
+
+
+def _now() -> tuple[float, float, float]:
+    """Wall seconds, processor seconds of all threads, and of this one."""
+    return time.perf_counter(), time.process_time(), time.thread_time()
 
 
 clock = Clock()

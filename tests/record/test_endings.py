@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from flor_checkpoint import manifests
 
 from tests.support import Project
 
@@ -21,9 +23,10 @@ for i in flor.loop("step", range(1_000_000)):
 """
 
 
-def start(project: Project, code: str) -> subprocess.Popen[str]:
+def start(project: Project, code: str, **environment: str) -> subprocess.Popen[str]:
     project.write({"train.py": code})
-    return subprocess.Popen([sys.executable, "train.py"], cwd=project.root, stdout=subprocess.PIPE, text=True)
+    env = {**os.environ, **environment}
+    return subprocess.Popen([sys.executable, "train.py"], cwd=project.root, env=env, stdout=subprocess.PIPE, text=True)
 
 
 def printed(process: subprocess.Popen[str], count: int) -> list[int]:
@@ -78,6 +81,26 @@ def test_os_exit_loses_nothing(project: Project) -> None:
     assert process.wait(timeout=60) == 7
     assert project.values("x") == list(range(9))
     assert project.runs()[0].status == "stopped"
+
+
+@pytest.mark.parametrize("end", ["os._exit(7)", "for j in flor.loop('f', range(2)): os.kill(os.getpid(), 9)"])
+def test_the_checkpoint_at_a_loops_end_is_waited_for(project: Project, end: str) -> None:
+    code = f"""
+import flor, os
+import numpy as np
+state = np.zeros(6_000_000)
+for i in flor.loop("e", range(3)):
+    state += 1.0
+print(flush=True)
+{end}
+"""
+    process = start(project, code, FLOR_CHECKPOINTS="all")
+    process.wait(timeout=60)
+    (run,) = project.runs()
+    found, broken = manifests(Path(run.folder.checkpoints))
+    points = [(point.point["loop"], point.point["at"], point.point["index"]) for point in found]
+    assert ("e", "end", 3) in points
+    assert not broken
 
 
 def test_ctrl_c_ends_the_script_by_the_signal(project: Project) -> None:
