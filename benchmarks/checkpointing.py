@@ -57,6 +57,8 @@ restorer.baseline(names)
 restores, loads, copies = [], [], []
 manifest = fc.manifests(root / "checkpoints")[0][-1]
 expected = [p.detach().clone() for p in model.parameters()]
+parts = [p.detach() for p in model.parameters()] * 3
+beside = [p.clone() for p in parts]
 for _ in range(runs):
     with torch.no_grad():
         for p in model.parameters():
@@ -71,13 +73,10 @@ for _ in range(runs):
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
     loads.append(time.perf_counter() - began)
-    parts = [p.detach() for p in model.parameters()] * 3
-    fresh = [p.clone() for p in parts]
     with ThreadPoolExecutor() as pool:
         began = time.perf_counter()
-        list(pool.map(lambda to, of: memmove(to.data_ptr(), of.data_ptr(), of.nbytes), fresh, parts))
+        list(pool.map(lambda to, of: memmove(to.data_ptr(), of.data_ptr(), of.nbytes), beside, parts))
         copies.append(time.perf_counter() - began)
-    del fresh
 gigabytes = size / 1e9
 print(json.dumps([[s / gigabytes for s in each] for each in (stalls, saves, restores, loads, copies)]))
 """

@@ -4,10 +4,10 @@ The scripts are those in `workloads/`; `flor` is this project's, or one of three
 FLOR_BENCH_FLORDB names the interpreter of an environment that has it), hand-written saves. Wall seconds of the training loop say
 what a user waits; processor seconds of the process say the same where others use the machine. Both are told in the time that
 pieces of the same training take which a twin does all along the loop and nobody records (`workloads/clock.py`): machines that
-others use are a tenth slower in one minute than in the next. The noise is the same script without flor over itself. Two figures
-come from the recorded runs alone, so that no noise hides them: what the recorder counted against its budget, and, where the training is one
-thread's, the processor seconds of all others. Of the recorded runs also: checkpoints, and the expected replay of one iteration as
-a share of the loop.
+others use are a tenth slower in one minute than in the next. The noise is the same script without flor over itself. Two figures are
+told that no noise hides: what the recorder counted against its budget, and, where the training is one thread's, the processor
+seconds of all other threads beyond those without flor. Of the recorded runs also: checkpoints, and the expected replay of one
+iteration as a share of the loop.
 """
 
 from __future__ import annotations
