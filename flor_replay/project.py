@@ -10,6 +10,9 @@ import sys
 
 STORE = ".flor"
 
+_PACKAGES = tuple(f"{os.sep}{folder}{os.sep}" for folder in ("site-packages", "dist-packages"))
+_STDLIB = os.path.dirname(os.__file__) + os.sep
+
 
 def repository_root(start: str) -> str | None:
     """The nearest folder at or above `start` that holds a ``.git`` (folder, or file in a worktree)."""
@@ -47,12 +50,9 @@ def main_file() -> str | None:
 
 def is_library(path: str) -> bool:
     """Whether `path` is installed code rather than somebody's project."""
-    if f"{os.sep}site-packages{os.sep}" in path or f"{os.sep}dist-packages{os.sep}" in path:
+    if path.startswith(_STDLIB) or any(folder in path for folder in _PACKAGES):
         return True
-    if os.path.dirname(path) == os.path.dirname(sys.executable):  # commands that packages install
-        return True
-    stdlib = os.path.dirname(os.__file__)
-    return path.startswith(stdlib + os.sep)
+    return os.path.dirname(path) == os.path.dirname(sys.executable)  # a command that a package has installed
 
 
 def project_root(script: str | None = None) -> str:

@@ -67,7 +67,9 @@ def write_manifest(manifest: Manifest) -> None:
     del content["folder"]
     content["graph"] = manifest.graph._asdict()
     content["not_captured"] = [each._asdict() for each in manifest.not_captured]
-    write_file(manifest.folder / f"{manifest.id}.json", json.dumps(content, indent=1).encode())
+    write_file(
+        manifest.folder / f"{manifest.id}.json", json.dumps(content).encode()
+    )  # indented would take milliseconds
 
 
 def remove_checkpoint(manifest: Manifest) -> None:

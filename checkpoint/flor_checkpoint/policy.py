@@ -38,10 +38,10 @@ _SHARE = 1 / 6
 _CLOSEST = 0.4
 """How much of the budget may be spent on gaps that are that long at most."""
 
-_AIM = 0.07
-"""How much of the budget is spent in the long run: 0.35 % of the run where the budget is 5 %."""
+_AIM = 0.05
+"""How much of the budget is spent in the long run: 0.25 % of the run where the budget is 5 %."""
 
-_EVERY = 1.2
+_EVERY = 1.7
 """Where that gives one to every iteration, so many times the rate is spent: then no nested loop is ever executed again."""
 
 _GUESSED = 1.7
@@ -51,7 +51,8 @@ _STARTS = 4.0
 """So many times rarer are the starts that come beside exits."""
 
 _START_GROWTH = 0.25
-"""Their gaps are at most so much of the run before: a start comes only with an exit, so they come out longer."""
+_START_SHARE = 0.15
+"""Their gaps are at most so much of the run before, and of the loop: they come only with an exit, so they come out longer."""
 
 _REMEMBERED = 3
 
@@ -71,6 +72,7 @@ class AdaptivePolicy:
         "_done",
         "_estimate",
         "_last",
+        "_last_done",
         "_last_start",
         "_later",
         "_next",
@@ -92,6 +94,7 @@ class AdaptivePolicy:
         self._spent = 0.0
         self._total = 0.0
         self._last = 0.0  # the total at the last checkpoint
+        self._last_done = 0  # iterations then
         self._last_start = 0.0  # the total at the last one that was an iteration's start
         self._not_before = 0.0
         self._next = 0.0  # the total before which none is due
@@ -134,6 +137,7 @@ class AdaptivePolicy:
         self._costs = [*self._costs[1 - _REMEMBERED :], (stall + slowdown) / count]
         self.checkpoints += count
         self._last = self._total
+        self._last_done = self._done
         if start:
             self._last_start = self._total
         self._learn()
@@ -163,19 +167,23 @@ class AdaptivePolicy:
         least = self._estimate / (_EVERY * self._rate() * (1.0 if self._costs else _GUESSED))
         if total >= self._last + least and total >= least * (self._done + (running > 0.0)):
             return True  # every iteration can have one
-        return total >= self._last + self._wanted(self._gap(_GROWTH * self._last))
+        return total >= self._last + self._wanted(self._gap(_GROWTH * self._last, _SHARE))
 
     def due_start(self) -> bool:
         """Whether the start of the next iteration is to be taken as well, now that the exit of a nested loop was."""
         since = self._total - self._last_start
-        longest = min(_STARTS * self._estimate / self._rate(), self._gap(_START_GROWTH * self._last_start))
+        longest = min(
+            _STARTS * self._estimate / self._rate(), self._gap(_START_GROWTH * self._last_start, _START_SHARE)
+        )
         return since >= longest - (self._total - self._last) / 2  # the next exit comes about as late as this one
 
-    def _gap(self, grown: float) -> float:
-        """Seconds that may lie between two checkpoints; `grown`: where the loop's length is not known."""
+    def _gap(self, grown: float, share: float) -> float:
+        """Seconds that may lie between two checkpoints: a share of the loop, or `grown` where its length is not known."""
         if self._count is None or not self._done:
             return grown
-        return _SHARE * self._total / self._done * max(self._count, self._done)
+        last, done = (self._last, self._last_done) if self._done > self._last_done else (0.0, 0)
+        left = (self._total - last) / (self._done - done) * max(self._count - self._done, 0)  # as they went of late
+        return share * (self._total + left)
 
     def due_at_end(self) -> bool:
         """Whether to take one now that the loop is over: it serves what is logged after it."""

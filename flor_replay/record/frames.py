@@ -11,6 +11,7 @@ import functools
 import os
 import sys
 import threading
+from itertools import islice
 
 from flor_replay.project import is_library
 
@@ -23,7 +24,19 @@ if TYPE_CHECKING:
 _OWN = ("flor", "flor_replay", "flor_checkpoint", "flor_instrument")
 _known: dict[str, dict[str, bool]] = {}  # root -> file -> whether it is the project's
 _links: dict[str, bool] = {}
-_found: dict[tuple[str, int, str], list[tuple[str, ModuleType]]] = {}  # as of the last look at all modules
+_found: dict[str, _Look] = {}  # by root
+
+
+class _Look:
+    """The modules as they were when they were last looked at."""
+
+    __slots__ = ("count", "installed", "last", "members")
+
+    def __init__(self, count: int, last: str, members: list[tuple[str, ModuleType]], installed: dict[str, str]) -> None:
+        self.count = count
+        self.last = last  # what is new stands after it
+        self.members = members  # the project's
+        self.installed = installed  # package -> its folder, of installed ones: nothing in there is the project's
 
 
 def _is_own(module: str) -> bool:
@@ -56,14 +69,19 @@ def _looks_inside(path: str, root: str) -> bool:
 
 def _is_linked(path: str) -> bool:
     """Whether an installed package is a link to a folder elsewhere: somebody works on it."""
+    top = _package_folder(path)
+    if top and top not in _links:
+        _links[top] = os.path.islink(top)
+    return bool(top) and _links[top]
+
+
+def _package_folder(path: str) -> str:
+    """Where the installed package stands (or, of one file, that file) to which `path` belongs; empty if it is none."""
     for folder in (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}"):
         head, found, tail = path.rpartition(folder)
         if found:
-            top = f"{head}{found}{tail.partition(os.sep)[0]}"
-            if top not in _links:
-                _links[top] = os.path.islink(top)
-            return _links[top]
-    return False
+            return f"{head}{found}{tail.partition(os.sep)[0]}"
+    return ""
 
 
 def project_frames(root: str) -> tuple[list[FrameType], list[str]]:
@@ -153,24 +171,47 @@ def _relative(path: str, root: str) -> str:
 
 
 def project_modules(root: str) -> list[tuple[str, ModuleType]]:
-    """The project's modules by name. Thousands are loaded: all are looked at only when one has come, gone or changed."""
-    modules = sys.modules
-    at = (root, len(modules), next(reversed(modules)))  # what is new stands at the end
-    kept = _found.get(at)
-    if kept is not None and all(modules.get(name) is module for name, module in kept):
-        return kept
-    known = _known.setdefault(root, {})
-    members: list[tuple[str, ModuleType]] = []
-    for name, module in list(modules.items()):
-        path = getattr(module, "__file__", None)
-        if type(path) is not str or known.get(path) is False:
+    """The project's modules by name. Thousands are loaded: those that have come since the last look are looked at."""
+    look = _found.get(root)
+    if look is None or not _is_there(look):
+        look = _Look(0, "", [], {})
+    if len(sys.modules) > look.count:
+        new = list(islice(sys.modules.items(), look.count, None))  # at once: other threads import, too
+        members = [*look.members, *_members(new, root, look.installed)]
+        look = _Look(look.count + len(new), new[-1][0], members, look.installed)
+        _found[root] = look
+    return look.members
+
+
+def _is_there(look: _Look) -> bool:
+    """Whether the modules of that look are all there, in the same places."""
+    last = next(islice(sys.modules, look.count - 1, None), None)
+    return last == look.last and all(sys.modules.get(name) is module for name, module in look.members)
+
+
+def _members(
+    modules: list[tuple[str, ModuleType]], root: str, installed: dict[str, str]
+) -> list[tuple[str, ModuleType]]:
+    """Those of the modules that are the project's own; `installed` is added to."""
+    found = []
+    plain = type(sys)
+    for name, module in modules:
+        # Modules that answer to any name run code for what they do not have.
+        path = module.__dict__.get("__file__") if type(module) is plain else getattr(module, "__file__", None)
+        if type(path) is not str:
             continue
-        if in_project(path, root) and not _is_own(name) and name != "__mp_main__":
-            members.append((name, module))
-    _found.clear()
-    if len(modules) == at[1] and next(reversed(modules)) == at[2]:
-        _found[at] = members
-    return members
+        package = name.partition(".")[0]
+        folder = installed.get(package)
+        if (folder is not None and path.startswith(folder)) or package in _OWN:
+            continue
+        if in_project(path, root):
+            if name != "__mp_main__":
+                found.append((name, module))
+            continue
+        folder = _package_folder(path)
+        if folder and not _is_linked(path):
+            installed[package] = folder + os.sep
+    return found
 
 
 def _globals(variables: dict[str, Any]) -> dict[str, object]:

@@ -9,8 +9,6 @@ from __future__ import annotations
 import os
 import sys
 
-from flor_replay.context.secrets import names_a_secret
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -25,13 +23,16 @@ def parsed(spaces: Iterable[Mapping[str, object]]) -> dict[str, object]:
     parser = sys.modules.get("argparse")
     if parser is None:
         return {}
+    held = [value for space in spaces for value in list(space.values()) if isinstance(value, parser.Namespace)]
+    if not held:
+        return {}
+    from flor_replay.context.secrets import names_a_secret  # its patterns take milliseconds to compile
+
     found: dict[str, object] = {}
-    for space in spaces:
-        for held in list(space.values()):
-            if isinstance(held, parser.Namespace):
-                for name, value in vars(held).items():
-                    if name not in found and len(found) < MOST and not names_a_secret(name) and _is_plain(value):
-                        found[name] = os.fspath(value) if isinstance(value, os.PathLike) else value
+    for namespace in held:
+        for name, value in vars(namespace).items():
+            if name not in found and len(found) < MOST and not names_a_secret(name) and _is_plain(value):
+                found[name] = os.fspath(value) if isinstance(value, os.PathLike) else value
     return found
 
 

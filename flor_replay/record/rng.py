@@ -100,10 +100,12 @@ class StartRng:
 
     def _save(self) -> None:
         if self._path is not None and self._states:
-            from flor_replay.store.layout import replace_json
+            import json
+
+            from flor_replay.store.layout import replace_bytes
 
             with contextlib.suppress(OSError):
-                replace_json(self._path, self._states)
+                replace_bytes(self._path, json.dumps(self._states).encode())  # not indented: that takes milliseconds
 
 
 def restore(states: dict[str, Any]) -> None:

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from flor_replay.record.run import Session
 
-_IMPORTS = re.compile(rb"\bimport[ \t]+(?:[\w., \t]*,[ \t]*)?(flor|flordb)\b(?:[ \t]+as[ \t]+(\w+))?")
-_FROM = re.compile(rb"\bfrom[ \t]+(?:flor|flordb)[ \t]+import\b[^\n;]*?(?:\([^)]*?)?\bcommit\b")
+_IMPORTS = rb"\bimport[ \t]+(?:[\w., \t]*,[ \t]*)?(flor|flordb)\b(?:[ \t]+as[ \t]+(\w+))?"
+_FROM = rb"\bfrom[ \t]+(?:flor|flordb)[ \t]+import\b[^\n;]*?(?:\([^)]*?)?\bcommit\b"
 _MAX_BYTES = 2_000_000
 
 
@@ -37,9 +37,9 @@ def commits(paths: Iterable[str]) -> bool:
             continue
         if b"commit" not in text or b"flor" not in text:
             continue
-        if _FROM.search(text):
+        if re.search(_FROM, text):
             return True
-        names = {match[2] or match[1] for match in _IMPORTS.finditer(text)}
+        names = {match[2] or match[1] for match in re.finditer(_IMPORTS, text)}
         if any(re.search(rb"\b" + name + rb"[ \t]*\.[ \t]*commit[ \t]*\(", text) for name in names):
             return True
     return False

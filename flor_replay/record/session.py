@@ -246,12 +246,11 @@ def _records(script: str) -> bool:
 
 def _commits(root: str, script: str | None) -> bool:
     """Whether the project's code that is loaded by now calls ``flor.commit``."""
+    from flor_replay.record.frames import project_modules
     from flor_replay.record.scopes import commits
 
-    inside = os.path.realpath(root) + os.sep
-    loaded = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
-    paths = [path for path in loaded if isinstance(path, str) and path.startswith((root + os.sep, inside))]
-    return commits(dict.fromkeys(path for path in (script, *paths) if path and not is_library(path)))
+    loaded = [getattr(module, "__file__", None) for _, module in project_modules(root)]
+    return commits(dict.fromkeys(path for path in (script, *loaded) if path and not is_library(path)))
 
 
 def _begin_rank() -> Session | None:
