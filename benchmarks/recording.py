@@ -1,13 +1,13 @@
 """What recording costs a training run: six workloads with flor and without, with FlorDB, with torch.save after each epoch.
 
 The scripts are those in `workloads/`; `flor` is this project's, or one of three stand-ins: nothing at all, FlorDB (where
-FLOR_BENCH_FLORDB names the interpreter of an environment that has it), hand-written saves. Wall seconds of the training loop say
-what a user waits; processor seconds of the process say the same where others use the machine. Both are told in the time that
-pieces of the same training take which a twin does all along the loop and nobody records (`workloads/clock.py`): machines that
-others use are a tenth slower in one minute than in the next. The noise is the same script without flor over itself. Two figures are
-told that no noise hides: what the recorder counted against its budget, and, where the training is one thread's, the processor
-seconds of all other threads beyond those without flor. Of the recorded runs also: checkpoints, and the expected replay of one
-iteration as a share of the loop.
+FLOR_BENCH_FLORDB names the interpreter of an environment that has it), hand-written saves. What a training loop takes is told in
+what the same steps take a twin that nobody records and that takes turns with it (`workloads/clock.py`): machines that others use are
+a half slower in one second than in the next. The noise is what two runs without flor differ by.
+
+Of the recorded runs also: what the recorder counted against its budget; processor seconds of threads other than the one that trains,
+beyond those without flor (where the training is one thread's); checkpoints, and the expected replay of one iteration as a share of
+the loop.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 from benchmarks.measure import Row, compared, environment, git
 
@@ -69,7 +71,7 @@ def checkpointing(**objects):
 """
 SCRIPTS = Path(__file__).parent / "workloads"
 WORKLOADS = ("digits_cnn", "character_gpt", "frozen_resnet", "lstm", "partial_fit", "numpy_steps")
-SIDES = ("without flor", "recorded", "without again", "torch.save", "FlorDB 4.0.1")
+SIDES = ("without flor", "recorded", "torch.save", "FlorDB 4.0.1")
 SELDOM = {"torch.save": 3, "FlorDB 4.0.1": 3}
 """Which sides take part in every so manieth round only: those beside ours, whose costs no noise can hide."""
 
@@ -79,27 +81,30 @@ THREADS = {"one thread": {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}, 
 
 @dataclass(frozen=True)
 class Taken:
-    """Of one training loop: pieces of the twin's time that it took, and what one of them took."""
+    """What one training loop took."""
 
-    wall: float
-    cpu: float  # of all threads of the process
-    piece: float  # seconds
+    stretches: float  # as many stretches of the twin's
+    twin: float  # seconds of one of those
     others: float  # processor seconds of threads other than the one that trains, as a share of the loop's wall seconds
 
 
-_AROUND = 4
-"""Pieces on each side: what a checkpoint's writing does to a few of them is not taken for the machine's doing."""
-
-
-def _taken(pieces: list[tuple[float, float, float, float]]) -> Taken:
-    """From wall and processor seconds of each stretch of the loop, the twin's after it, and those of other threads."""
-    wall = cpu = 0.0
-    for index, (stretch_wall, stretch_cpu, *_) in enumerate(pieces):
-        around = statistics.median(p for _, _, p, _ in pieces[max(0, index - _AROUND) : index + _AROUND + 1])
-        wall += stretch_wall / around
-        cpu += stretch_cpu / around
-    others = sum(seconds for *_, seconds in pieces) / sum(seconds for seconds, *_ in pieces)
-    return Taken(wall, cpu, statistics.median(p for _, _, p, _ in pieces), others)
+def _taken(told: dict[str, Any]) -> Taken:
+    """From what `workloads/clock.py` says. A stretch is told in the twin's turns before and after it."""
+    turns: list[tuple[float, float | None]] = told["turns"]
+    before: list[float | None] = []
+    for _, twin in turns:
+        before.append(twin if twin is not None or not before else before[-1])
+    stretches, after = 0.0, None
+    for place in reversed(range(len(turns))):
+        seconds, twin = turns[place]
+        after = after if twin is None else twin
+        around = [found for found in (before[place - 1] if place else None, after) if found is not None]
+        stretches += seconds / statistics.mean(around)
+    return Taken(
+        stretches,
+        statistics.median(twin for _, twin in turns if twin is not None),
+        told["others"] / sum(seconds for seconds, _ in turns),
+    )
 
 
 def run(quick: bool) -> list[Row]:
@@ -109,13 +114,13 @@ def run(quick: bool) -> list[Row]:
     chosen = [name for name in WORKLOADS if name in names or names == [""]]
     rows: list[Row] = []
     for threads, variables in list(THREADS.items())[: 1 if quick else 2]:
-        more: dict[str, list[float]] = {"wall": [], "cpu": [], "account": [], "others": []}
+        more: dict[str, list[float]] = {"wall": [], "account": [], "others": []}
         for name in chosen:
             found, shares = workload(name, threads, variables, rounds)
             rows += found
             for of, share in shares.items():
                 more[of].append(share)
-        whats = {"wall": "seconds more", "cpu": "processor seconds more", "account": "cost by its own account"}
+        whats = {"wall": "seconds more", "account": "cost by its own account"}
         if variables:
             whats["others"] = "processor seconds of its own threads"
         for of, what in whats.items():
@@ -127,7 +132,7 @@ def run(quick: bool) -> list[Row]:
 
 
 def workload(name: str, threads: str, variables: dict[str, str], rounds: int) -> tuple[list[Row], dict[str, float]]:
-    """One workload's rows, and the shares that recording adds to its wall and processor seconds."""
+    """One workload's rows, and the shares that recording adds: wall seconds, by its own account, of other threads."""
     flordb = os.environ.get("FLOR_BENCH_FLORDB")
     sides = [side for side in SIDES if flordb or "FlorDB" not in side]
     taken: dict[str, list[Taken]] = {side: [] for side in sides}
@@ -144,19 +149,18 @@ def workload(name: str, threads: str, variables: dict[str, str], rounds: int) ->
                 taken[side].append(_train(projects[side], side, variables, flordb))
                 if side == "recorded":
                     points.append(replay_share(projects[side]))
-    second = statistics.median(t.piece for of_side in taken.values() for t in of_side)
-    plain = taken["without flor"]
-    what = f"{name}, {threads}"
+    second = statistics.median(t.twin for of_side in taken.values() for t in of_side)
+    plain, recorded = taken["without flor"], taken["recorded"]
     rows = []
     for side in sides[1:]:
-        if side == "without again":
-            shown = "  the noise: without flor"
-        else:
-            shown = f"{what}: {side}" if side == "recorded" else f"  {side}"
-        for label, of in ((f"{shown}, wall", "wall"), ("    processor", "cpu")):
-            in_those = plain[:: SELDOM.get(side, 1)]
-            ours, beside = ([getattr(t, of) * second for t in times] for times in (taken[side], in_those))
-            rows.append(compared(label, ours, beside, "without flor"))
+        shown = f"{name}, {threads}: recorded" if side == "recorded" else f"  {side}"
+        in_those = plain[:: SELDOM.get(side, 1)]
+        ours, beside = ([t.stretches * second for t in times] for times in (taken[side], in_those))
+        rows.append(compared(shown, ours, beside, "without flor"))
+    noise = [abs(a.stretches / b.stretches - 1.0) for a, b in combinations(plain, 2)]
+    if noise:
+        differ = statistics.median(noise)
+        rows.append(Row("  the noise: two runs without flor", differ, 0.01, "allowed more", differ / 0.01, rounds, "%"))
     counts, shares, costs = zip(*points, strict=True)
     least, account = min(counts), statistics.median(costs)
     rows.append(
@@ -164,13 +168,9 @@ def workload(name: str, threads: str, variables: dict[str, str], rounds: int) ->
     )
     rows.append(Row("  checkpoints, fewest", least, 1, "at least", float(least), rounds, ""))
     rows.append(Row("  expected replay of an iteration", max(shares), 0.1, "at most", max(shares) / 0.1, rounds, "%"))
-    both, recorded = plain + taken["without again"], taken["recorded"]
-    more = {
-        of: statistics.median(getattr(t, of) for t in recorded) / statistics.median(getattr(t, of) for t in both) - 1.0
-        for of in ("wall", "cpu")
-    }
-    others = statistics.median(t.others for t in recorded) - statistics.median(t.others for t in both)
-    return rows, {**more, "account": account, "others": others}
+    wall = statistics.median(t.stretches for t in recorded) / statistics.median(t.stretches for t in plain) - 1.0
+    others = statistics.median(t.others for t in recorded) - statistics.median(t.others for t in plain)
+    return rows, {"wall": wall, "account": account, "others": others}
 
 
 def _project(folder: Path, name: str, side: str) -> Path:

@@ -54,7 +54,7 @@ def piece(model, optimizer, scheduler):
 
 
 model, optimizer, scheduler = new()
-clock.beside(piece(*new()), every=1.6)
+clock.beside(piece(*new()), steps=1)
 clock.start()
 with flor.checkpointing(model=model, optimizer=optimizer):
     for step in flor.loop("step", range(240)):

@@ -1,61 +1,86 @@
 """What a training loop took, beside the same work done by a twin that nobody records: to the file that RESULT names.
 
-A machine that others use is a tenth slower in one minute than in the next, more than recording costs. Pieces of the twin's
-training stand all along the loop, so that its seconds can be told in theirs. The twin is held here, outside the project:
-what it is does not become part of the recorded state, and its time not part of the loop's.
+On a machine that others use, what takes 37 milliseconds in one second takes 55 in the next, and recording costs a hundredth. So the
+twin, a second model, takes turns with the recorded one all along the loop: what the machine does slows both. The twin is held
+here, outside the project: what it is does not become part of the recorded state, and its turns no part of the iterations that
+flor times. While a checkpoint is being written it takes none, so that it is not slowed by what is not its own.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 
 class Clock:
-    """Seconds of a loop, in pieces between those of the twin."""
+    """Seconds of a loop's stretches, each with those of the twin's turn after it."""
 
     def __init__(self) -> None:
         self._work: Callable[[], object] = lambda: None
-        self._every = 0.0
-        self._since = (0.0, 0.0, 0.0)
-        self._pieces: list[tuple[float, float, float, float]] = []
+        self._steps = 1
+        self._done = 0
+        self._turns: list[tuple[float, float | None]] = []
+        self._others = 0.0
+        self._since = 0.0
 
-    def beside(self, work: Callable[[], object], every: float) -> None:
-        """What the twin does after each so many seconds; once before anything counts."""
+    def beside(self, work: Callable[[], object], steps: int) -> None:
+        """What the twin does after each so many steps of the loop; once before anything counts."""
         self._work = work
-        self._every = every
+        self._steps = steps
         work()
 
     def start(self) -> None:
         """The loop begins."""
-        self._since = _now()
+        self._others = _others()
+        self._since = time.perf_counter()
 
     def beat(self) -> None:
         """One more step of the loop is done."""
-        if time.perf_counter() - self._since[0] >= self._every:
-            self._piece()
+        self._done += 1
+        if self._done % self._steps == 0:
+            self._turn()
 
     def stop(self) -> None:
         """The loop is over."""
-        self._piece()
+        self._turns.append((time.perf_counter() - self._since, None))
         with open(os.environ["RESULT"], "w", encoding="ascii") as file:
-            json.dump(self._pieces, file)
+            json.dump({"turns": self._turns, "others": _others() - self._others}, file)
 
-    def _piece(self) -> None:
-        began = _now()
-        wall, cpu, mine = (now - then for now, then in zip(began, self._since, strict=True))
-        self._work()
-        _, all_threads, taken = (now - then for now, then in zip(_now(), began, strict=True))
-        others = all_threads - taken  # what recording did meanwhile counts
-        self._pieces.append((wall, cpu + others, taken, cpu - mine + others))
-        self._since = _now()
+    def _turn(self) -> None:
+        began = time.perf_counter()
+        stretch = began - self._since
+        loops = _loops()
+        if any(_writes(loop) for loop in loops):
+            self._turns.append((stretch, None))
+        else:
+            self._work()
+            taken = time.perf_counter() - began
+            self._turns.append((stretch, taken))
+            for loop in loops:
+                loop.paused += taken
+        self._since = time.perf_counter()
 
 
-def _now() -> tuple[float, float, float]:
-    """Wall seconds, processor seconds of all threads, and of this one."""
-    return time.perf_counter(), time.process_time(), time.thread_time()
+def _others() -> float:
+    """Processor seconds of other threads than this one."""
+    return time.process_time() - time.thread_time()
+
+
+def _loops() -> list[Any]:
+    """The open loops that flor records; none where `flor` is a stand-in."""
+    recording = sys.modules.get("flor_replay.record.session")
+    session = recording.running() if recording is not None else None
+    return [level.iterator() for level in session.stack.levels[1:]] if session is not None else []
+
+
+def _writes(loop: Any) -> bool:
+    """Whether a checkpoint of this loop is being written."""
+    main = loop._observer._main
+    return main is not None and main._capturer is not None and main._capturer.busy
 
 
 clock = Clock()

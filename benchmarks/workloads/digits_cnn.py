@@ -36,7 +36,7 @@ def piece(net, optimizer):
 
 
 net, optimizer = new()
-clock.beside(piece(*new()), every=0.3)
+clock.beside(piece(*new()), steps=4)
 clock.start()
 with flor.checkpointing(net=net, optimizer=optimizer):
     for epoch in flor.loop("epoch", range(30)):

@@ -49,7 +49,7 @@ def piece(model, head, optimizer):
 
 images, labels = torch.randn(256, 3, 32, 32), torch.randint(0, 10, (256,))
 model, head, optimizer = new()
-clock.beside(piece(*new()), every=1.4)
+clock.beside(piece(*new()), steps=1)
 clock.start()
 with flor.checkpointing(model=model, optimizer=optimizer):
     for epoch in flor.loop("epoch", range(20)):

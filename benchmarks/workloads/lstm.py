@@ -42,7 +42,7 @@ def piece(model, optimizer, _scheduler):
 
 model, optimizer, scheduler = new()
 best = float("inf")
-clock.beside(piece(*new()), every=0.5)
+clock.beside(piece(*new()), steps=1)
 clock.start()
 with flor.checkpointing(model=model, optimizer=optimizer):
     for epoch in flor.loop("epoch", range(20)):

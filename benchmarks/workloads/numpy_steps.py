@@ -11,7 +11,7 @@ def piece():
 
     def work():
         nonlocal place
-        for _ in range(1500):
+        for _ in range(2000):
             place *= 0.999
             place += rng.standard_normal(1000)
 
@@ -20,7 +20,7 @@ def piece():
 
 rng = np.random.default_rng(0)
 place = np.zeros(1000)
-clock.beside(piece(), every=0.2)
+clock.beside(piece(), steps=1)
 clock.start()
 with flor.checkpointing(place=place):
     for step in flor.loop("step", range(600_000)):

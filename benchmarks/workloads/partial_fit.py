@@ -26,7 +26,7 @@ def piece(scaler, model):
 
 
 scaler, model = new()
-clock.beside(piece(*new()), every=0.2)
+clock.beside(piece(*new()), steps=1)
 clock.start()
 with flor.checkpointing(model=model, scaler=scaler):
     for epoch in flor.loop("epoch", range(24)):
