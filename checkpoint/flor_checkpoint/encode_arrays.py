@@ -22,7 +22,7 @@ GRAPH = "graph"
 
 def _tensor(walker: Walker, thing: Any, nid: int) -> Node:
     torch: Any = sys.modules["torch"]
-    if thing.layout is not torch.strided or thing.is_quantized or thing.device.type == "meta":
+    if thing.layout is not torch.strided or thing.is_quantized or thing.is_meta:
         return opaque(walker, thing, nid)
     if thing.is_conj() or thing.is_neg():
         return opaque(walker, thing, nid)

@@ -36,8 +36,7 @@ class ForeignModules:
         for module, before in zip(self._modules, self._values, strict=True):
             now = vars(module)
             # Thousands of attributes, most often in the same order: none need be looked up by its name.
-            same_names = len(now) == len(before) and all(map(is_, now, before))
-            if same_names and all(map(is_, now.values(), before.values())):
+            if [*now] == [*before] and all(map(is_, now.values(), before.values())):
                 continue
             found += [
                 f"{module.__name__}.{name}"

@@ -185,8 +185,10 @@ def project_modules(root: str) -> list[tuple[str, ModuleType]]:
 
 def _is_there(look: _Look) -> bool:
     """Whether the modules of that look are all there, in the same places."""
-    last = next(islice(sys.modules, look.count - 1, None), None)
-    return last == look.last and all(sys.modules.get(name) is module for name, module in look.members)
+    modules = sys.modules
+    same = len(modules) == look.count
+    last = next(reversed(modules)) if same else next(islice(modules, look.count - 1, None), None)
+    return last == look.last and all(modules.get(name) is module for name, module in look.members)
 
 
 def _members(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import weakref
 from pathlib import Path
 
@@ -71,8 +72,10 @@ def test_a_circle_ends(store):
 def test_an_older_manifest_names_no_holders(store):
     holders(store, {"gen": started()})
     [path] = store.checkpoints.glob("*.json")
-    text = path.read_text()
-    path.write_text(text[: text.index('"holders"')].rstrip().rstrip(",") + "}]" + text[text.index('"notes"') - 3 :])
+    manifest = json.loads(path.read_text())
+    for entry in manifest["not_captured"]:
+        del entry["holders"]
+    path.write_text(json.dumps(manifest))
     [entry] = fc.read_manifest(path).not_captured
     assert entry.holders == ()
 
