@@ -10,7 +10,9 @@ import sys
 
 STORE = ".flor"
 
-_PACKAGES = tuple(f"{os.sep}{folder}{os.sep}" for folder in ("site-packages", "dist-packages"))
+PACKAGES = tuple(f"{os.sep}{folder}{os.sep}" for folder in ("site-packages", "dist-packages"))
+"""Where packages are installed: what stands in a path to one of their files."""
+
 _STDLIB = os.path.dirname(os.__file__) + os.sep
 
 
@@ -50,7 +52,7 @@ def main_file() -> str | None:
 
 def is_library(path: str) -> bool:
     """Whether `path` is installed code rather than somebody's project."""
-    if path.startswith(_STDLIB) or any(folder in path for folder in _PACKAGES):
+    if path.startswith(_STDLIB) or any(folder in path for folder in PACKAGES):
         return True
     return os.path.dirname(path) == os.path.dirname(sys.executable)  # a command that a package has installed
 

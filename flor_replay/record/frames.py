@@ -13,7 +13,7 @@ import sys
 import threading
 from itertools import islice
 
-from flor_replay.project import is_library
+from flor_replay.project import PACKAGES, is_library
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def _is_linked(path: str) -> bool:
 
 def _package_folder(path: str) -> str:
     """Where the installed package stands (or, of one file, that file) to which `path` belongs; empty if it is none."""
-    for folder in (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}"):
+    for folder in PACKAGES:
         head, found, tail = path.rpartition(folder)
         if found:
             return f"{head}{found}{tail.partition(os.sep)[0]}"
@@ -175,8 +175,9 @@ def project_modules(root: str) -> list[tuple[str, ModuleType]]:
     look = _found.get(root)
     if look is None or not _is_there(look):
         look = _Look(0, "", [], {})
-    if len(sys.modules) > look.count:
-        new = list(islice(sys.modules.items(), look.count, None))  # at once: other threads import, too
+    # All of them at once: other threads import, too.
+    new = list(islice(sys.modules.items(), look.count, None)) if len(sys.modules) > look.count else []
+    if new:
         members = [*look.members, *_members(new, root, look.installed)]
         look = _Look(look.count + len(new), new[-1][0], members, look.installed)
         _found[root] = look
