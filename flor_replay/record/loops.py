@@ -38,9 +38,9 @@ if TYPE_CHECKING:
 
 _opening = threading.Lock()
 
-_LOOK_SECONDS = 0.005
+_LOOK_SECONDS = 0.02
 """A main loop is looked at about so often."""
-_MOST_UNSEEN = 256
+_MOST_UNSEEN = 1024
 _LEAST_UNSEEN = 4
 
 
