@@ -19,6 +19,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -90,21 +91,24 @@ class Taken:
 
 def _taken(told: dict[str, Any]) -> Taken:
     """From what `workloads/clock.py` says. A stretch is told in the twin's turns before and after it."""
-    turns: list[tuple[float, float | None]] = told["turns"]
-    before: list[float | None] = []
-    for _, twin in turns:
-        before.append(twin if twin is not None or not before else before[-1])
-    stretches, after = 0.0, None
-    for place in reversed(range(len(turns))):
-        seconds, twin = turns[place]
-        after = after if twin is None else twin
-        around = [found for found in (before[place - 1] if place else None, after) if found is not None]
-        stretches += seconds / statistics.mean(around)
+    stretches, twins = zip(*told["turns"], strict=True)
+    before, after = [None, *_last(twins)], _last(twins[::-1])[::-1]
+    around = [[twin for twin in pair if twin is not None] for pair in zip(before, after, strict=False)]
     return Taken(
-        stretches,
-        statistics.median(twin for _, twin in turns if twin is not None),
-        told["others"] / sum(seconds for seconds, _ in turns),
+        sum(seconds / statistics.mean(turns) for seconds, turns in zip(stretches, around, strict=True)),
+        statistics.median(twin for twin in twins if twin is not None),
+        told["others"] / sum(stretches),
     )
+
+
+def _last(twins: Sequence[float | None]) -> list[float | None]:
+    """At each place the last turn that was taken so far."""
+    found: list[float | None] = []
+    last = None
+    for twin in twins:
+        last = last if twin is None else twin
+        found.append(last)
+    return found
 
 
 def run(quick: bool) -> list[Row]:

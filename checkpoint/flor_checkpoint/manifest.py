@@ -67,9 +67,8 @@ def write_manifest(manifest: Manifest) -> None:
     del content["folder"]
     content["graph"] = manifest.graph._asdict()
     content["not_captured"] = [each._asdict() for each in manifest.not_captured]
-    write_file(
-        manifest.folder / f"{manifest.id}.json", json.dumps(content).encode()
-    )  # indented would take milliseconds
+    text = json.dumps(content)  # to indent it would take milliseconds
+    write_file(manifest.folder / f"{manifest.id}.json", text.encode())
 
 
 def remove_checkpoint(manifest: Manifest) -> None:

@@ -100,12 +100,10 @@ class StartRng:
 
     def _save(self) -> None:
         if self._path is not None and self._states:
-            import json
-
-            from flor_replay.store.layout import replace_bytes
+            from flor_replay.store.layout import replace_json
 
             with contextlib.suppress(OSError):
-                replace_bytes(self._path, json.dumps(self._states).encode())  # not indented: that takes milliseconds
+                replace_json(self._path, self._states, indent=None)
 
 
 def restore(states: dict[str, Any]) -> None:

@@ -122,9 +122,12 @@ def prepare(store: str) -> None:
             file.write("# written by flor-replay: the store is not part of the project's history\n*\n")
 
 
-def replace_json(path: str, data: Any) -> None:
-    """Write `data` so that a reader sees the old file or the new one, never half of one."""
-    replace_bytes(path, json.dumps(data, ensure_ascii=True, indent=1).encode())
+def replace_json(path: str, data: Any, indent: int | None = 1) -> None:
+    """Write `data` so that a reader sees the old file or the new one, never half of one.
+
+    `indent`: spaces; None is for what nobody reads: to indent thousands of numbers takes milliseconds.
+    """
+    replace_bytes(path, json.dumps(data, ensure_ascii=True, indent=indent).encode())
 
 
 def replace_bytes(path: str, data: bytes) -> None:
