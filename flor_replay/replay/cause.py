@@ -20,4 +20,7 @@ def likely_cause(sources: Mapping[str, bytes], script: str, effects: str | None,
         return f"likely cause: the added code may change what training computes: {effects}"
     if since:
         return f"likely cause: {since[0].partition(':')[0]}"
-    return "no cause is known: nothing that was recorded of it is different now (threads, devices and sets of strings can do this)"
+    return (
+        "no cause is known: nothing that was recorded of it is different now (threads, devices, sets of strings, and attributes "
+        "that compute something when the added code reads them can do this)"
+    )

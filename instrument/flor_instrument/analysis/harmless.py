@@ -7,7 +7,7 @@ is switched, a name that the file uses elsewhere, a function of the project: all
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from flor_instrument.analysis.changes import PURE_BUILTINS
 from flor_instrument.analysis.syntax import all_nodes, children, parsed, tail, walk, words
@@ -40,6 +40,14 @@ _FUNCTIONS = words(
     roc_auc_score confusion_matrix log_loss mean_absolute_error r2_score svdvals det pow
     """
 )
+_DRAWING = words(
+    """
+    random rand rand_like randn randn_like randint randint_like randrange randperm permutation sample shuffle choice choices
+    uniform normal standard_normal gauss bernoulli multinomial dropout
+    """
+)
+_COMPUTING = words("spectral_norm register_parametrization")
+"""Where a source has one of these, a parameter may be computed, and a state of its own moved on, whenever it is read."""
 _PURE = PURE_BUILTINS - {"print"}
 _LIBRARIES = frozenset({"torch", "numpy", "math", "statistics", "sklearn", "scipy"})
 _CONTEXTS = frozenset({"no_grad", "inference_mode"})
@@ -50,7 +58,8 @@ _OPERATORS = (ast.operator, ast.unaryop, ast.cmpop, ast.boolop, ast.expr_context
 def possible_effect(files: Mapping[str, bytes], placed: Mapping[str, Sequence[tuple[int, int]]]) -> str | None:
     """Why the code on these lines of these files may change the run; None where the sources show that it does not.
 
-    `placed`: for each file the first and last lines of what was added. Everything that is not known is a reason.
+    `placed`: for each file the first and last lines of what was added. Everything that is not known is a reason; of several
+    the one is told that draws random numbers.
     """
     try:
         trees = {path: parsed(source) for path, source in files.items()}
@@ -62,33 +71,42 @@ def possible_effect(files: Mapping[str, bytes], placed: Mapping[str, Sequence[tu
         for node in all_nodes(tree)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
     }
+    computing = any(
+        _COMPUTING & {getattr(node, "id", None), getattr(node, "attr", None), getattr(node, "name", None)}
+        for tree in trees.values()
+        for node in all_nodes(tree)
+    )
+    first = None
     for path, ranges in placed.items():
         if path not in trees:
             return "a source cannot be parsed"
-        found = _File(trees[path], ranges, defined).problem()
-        if found is not None:
-            return found
-    return None
+        for drawing, problem in _File(trees[path], ranges, defined, computing).problems():
+            if drawing:
+                return problem
+            first = first or problem
+    return first
 
 
 class _File:
-    def __init__(self, tree: ast.Module, ranges: Sequence[tuple[int, int]], defined: set[str]) -> None:
+    def __init__(self, tree: ast.Module, ranges: Sequence[tuple[int, int]], defined: set[str], computing: bool) -> None:
         self._nodes = all_nodes(tree)
         self._ranges = ranges
         self._defined = defined
+        self._computing = computing
         self._added = [n for n in self._nodes if isinstance(n, ast.stmt) and self._is_added(n)]
         self._libraries = self._imported()
         self._own = self._bound_by_added()
         self._lists = self._only_displays()
 
-    def problem(self) -> str | None:
+    def problems(self) -> Iterator[tuple[bool, str]]:
+        """Of each statement that has one, and whether the statement looks as if it drew random numbers."""
         inner = {id(child) for node in self._added for child in walk(node) if child is not node}
         for node in self._added:
             if id(node) not in inner:
                 found = self._statement(node)
                 if found is not None:
-                    return f"line {node.lineno}: {found}"
-        return None
+                    drawing = any(isinstance(n, ast.Call) and tail(n.func) in _DRAWING for n in walk(node))
+                    yield drawing, f"line {node.lineno}: {found}"
 
     def _is_added(self, node: ast.stmt) -> bool:
         return any(first <= node.lineno and (node.end_lineno or node.lineno) <= last for first, last in self._ranges)
@@ -191,6 +209,8 @@ class _File:
         if isinstance(node, ast.Attribute):
             if node.attr in self._defined:
                 return f"`{node.attr}` is a function of the project"
+            if self._computing and node.attr in _TENSOR_PARTS:
+                return f"`{ast.unparse(node)}` may be computed when it is read"
             return self._expression(node.value)
         if isinstance(node, ast.Subscript):
             return self._subscript(node)
