@@ -21,6 +21,8 @@ def _home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
     monkeypatch.setenv("GIT_CONFIG_SYSTEM", os.devnull)
+    # Python's own files beside what a script imports are changes that git sees: theirs, not ours.
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     for name in [name for name in os.environ if name.startswith("FLOR")]:
         monkeypatch.delenv(name)
     yield

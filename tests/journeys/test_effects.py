@@ -99,30 +99,3 @@ def test_a_function_that_only_reads_is_tried_and_called_exact(tmp_path: Path) ->
     executed -= {index for step in replay.info["segment"]["steps"] for index, _, _ in step["exits"]}
     assert replay.fidelity["verdict"] == "exact" and replay.info["states"]["compared"] >= 1, replay.info
     assert len(executed) <= 1
-
-
-def test_reading_a_parameter_that_is_computed_by_a_power_iteration(tmp_path: Path) -> None:
-    source = """\
-        import torch
-        import flor
-        torch.manual_seed(0)
-        layer = torch.nn.utils.parametrizations.spectral_norm(torch.nn.Linear(6, 6))
-        sgd = torch.optim.SGD(layer.parameters(), lr=0.1)
-        for epoch in flor.loop("epoch", range(5)):
-            for step in flor.loop("step", range(3)):
-                sum(range(1_000_000))
-                loss = (layer(torch.randn(8, 6)) - 1).pow(2).mean()
-                sgd.zero_grad()
-                loss.backward()
-                sgd.step()
-            flor.log("epochs", epoch)
-            #@ flor.log("asked", float(layer.weight.norm()))
-        """
-    project = Project(tmp_path)
-    project.commit(files={"train.py": recorded(source)})
-    project.run()
-    project.write({"train.py": today(source)})
-    project.command("add-log", "train.py", "--yes", "--jobs", "1", check=None)
-    assert all(replay.info["segment"]["kind"] == "whole" for replay in exact(project))
-    [diverged] = [replay for replay in project.replays() if replay.fidelity["verdict"] == "diverged"]
-    assert "`layer.weight` may be computed when it is read" in str(diverged.fidelity["cause"])
