@@ -77,8 +77,8 @@ SELDOM = {"torch.save": 3, "FlorDB 4.0.1": 3}
 """Which sides take part in every so manieth round only: those beside ours, whose costs no noise can hide."""
 
 MORE_ROUNDS = {"numpy_steps": 3, "partial_fit": 2}
-"""Of which so many times the rounds. By where the system has put the process (in none where it always puts it in the same place)
-one in six runs such a loop a tenth slower or quicker than its twin from begin to end: medians need more."""
+"""How many times the rounds. Where the system puts a process is drawn by lot: one in six runs such a loop a tenth slower or quicker
+than its twin from begin to end, and a median of five says little."""
 
 # At one thread the machine's second core is free for what flor does beside the training; at torch's default it is not.
 THREADS = {"one thread": {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}, "all threads": {}}
