@@ -72,9 +72,10 @@ def possible_effect(files: Mapping[str, bytes], placed: Mapping[str, Sequence[tu
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
     }
     computing = any(
-        _COMPUTING & {getattr(node, "id", None), getattr(node, "attr", None), getattr(node, "name", None)}
+        (node.name if isinstance(node, ast.alias) else tail(node)) in _COMPUTING
         for tree in trees.values()
         for node in all_nodes(tree)
+        if isinstance(node, ast.Name | ast.Attribute | ast.alias)
     )
     first = None
     for path, ranges in placed.items():
